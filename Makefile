@@ -1,0 +1,45 @@
+# Everything a contributor does. uv is fetched into .uv where the machine has none.
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+RUN := $(UV) run --frozen
+COMPOSE := docker compose -f docker-compose/docker-compose.local.yaml -p payouts_service
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.uv/bin/uv:
+	python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .uv uv
+
+setup: $(filter .uv/bin/uv,$(UV)) ## Install what the project needs into .venv
+	@$(UV) sync --locked --quiet
+
+run: setup ## Run the whole service on port 8000, with a PostgreSQL of its own if none is given
+	@$(RUN) python -m payouts.tests.local
+
+test: setup ## Run every test, on a PostgreSQL of its own if none is given
+	@$(RUN) pytest
+
+drill: setup ## Break everything while payouts are paid; SEED=… repeats a run
+	@$(RUN) pytest -q -s src/payouts/tests/drill/drill.py
+
+lint: setup ## Check style, types, migrations, scripts and files
+	@$(RUN) pre-commit run --all-files
+
+format: setup ## Put the code into shape
+	@$(RUN) ruff check --fix src; $(RUN) ruff format src
+
+migrations: setup ## Write migrations for changed models
+	@DEBUG=True $(RUN) python src/manage.py makemigrations
+
+openapi: setup ## Print the OpenAPI document
+	@DEBUG=True $(RUN) python src/manage.py generate_swagger -f yaml -u http://localhost:8080 -
+
+up: ## Build the image and start everything in Docker
+	$(COMPOSE) up -d --build
+
+down: ## Stop what `up` started
+	$(COMPOSE) down
+
+logs: ## Follow the logs of what `up` started
+	$(COMPOSE) logs -f
+
+.PHONY: help setup run test drill lint format migrations openapi up down logs
