@@ -1,0 +1,63 @@
+"""The JSON that the API reads and writes."""
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+from rest_framework import exceptions, parsers, renderers, status
+
+MAX_BODY_BYTES = 64 * 1024
+DRAINED_CHUNKS = 160
+
+
+class PayloadTooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = format_lazy(_("The body is longer than {limit} bytes."), limit=MAX_BODY_BYTES)
+    default_code = "too_large"
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _value in pairs]
+        raise exceptions.ValidationError({key: [_("This key is given twice.")] for key in keys if keys.count(key) > 1})
+    return result
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+class StrictJSONParser(parsers.BaseParser):
+    """Takes nothing that two readers could take differently, and no more than the limit."""
+
+    # Not a JSONParser: REST framework would hand that the whole body, however long it is.
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        body = stream.read(MAX_BODY_BYTES + 1)
+        if len(body) > MAX_BODY_BYTES:
+            # Whoever is still sending would see a reset connection in place of the answer.
+            for _chunk in range(DRAINED_CHUNKS):
+                stream.read(MAX_BODY_BYTES)
+            raise PayloadTooLarge
+        try:
+            return json.loads(body.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+        except RecursionError as error:
+            raise exceptions.ParseError(_("The JSON is nested too deeply.")) from error
+        except ValueError as error:
+            raise exceptions.ParseError(_("The body is not JSON: %(error)s") % {"error": error}) from error
+
+
+class JSONRenderer(renderers.JSONRenderer):
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return super().render(data, *args, **kwargs)
+        except UnicodeEncodeError:
+            # An error message quotes a lone surrogate, which UTF-8 cannot carry.
+            self.ensure_ascii = True  # type: ignore[misc]
+            return super().render(data, *args, **kwargs)

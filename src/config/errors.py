@@ -1,0 +1,42 @@
+"""The answers that no view gives: what is wrong with the database, the path or the framing of a request."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework import status, views
+from rest_framework.response import Response
+
+RETRY_AFTER_SECONDS = "5"
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    if isinstance(error, OperationalError | InterfaceError):
+        views.set_rollback()
+        return Response(
+            {"detail": gettext("The database is not available.")},
+            status=status.HTTP_503_SERVICE_UNAVAILABLE,
+            headers={"Retry-After": RETRY_AFTER_SECONDS},
+        )
+    return views.exception_handler(error, context)
+
+
+def require_length(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Django would read a body without a length as an empty one."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if "Transfer-Encoding" in request.headers:
+            return JsonResponse(
+                {"detail": gettext("Content-Length is required.")}, status=status.HTTP_411_LENGTH_REQUIRED
+            )
+        return get_response(request)
+
+    return middleware
+
+
+@csrf_exempt
+def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    return JsonResponse({"detail": gettext("Not found.")}, status=status.HTTP_404_NOT_FOUND)

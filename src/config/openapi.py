@@ -1,0 +1,160 @@
+"""The OpenAPI document: what drf-yasg does not find out by itself."""
+
+from typing import Any
+
+from django_filters import rest_framework as filters
+from drf_yasg import openapi
+from drf_yasg.inspectors import FieldInspector, FilterInspector, SwaggerAutoSchema
+from drf_yasg.views import get_schema_view
+from rest_framework import permissions
+from rest_framework.serializers import DecimalField
+
+DESCRIPTION = """
+Takes payout requests, keeps them, pays each one exactly once in the background.
+
+1. `POST /api/v1/payouts/` answers 201 with the payout, which is `NEW`.
+   Send an `Idempotency-Key` with it, and you may repeat the request safely whatever became of its answer.
+2. A worker makes it `PROCESSING`, then `COMPLETED` or `FAILED` (see `failure_reason`).
+   While the gateway's answer is unknown it stays `PROCESSING` and is asked about again.
+3. Follow it with `GET` at its `Location`; all that happened to it is in its `history/`.
+
+Every answer carries `X-Request-ID`: yours, or one that was made for you. Quote it when you ask for help.
+"""
+
+info = openapi.Info(title="Payouts", default_version="v1", description=DESCRIPTION)
+view = get_schema_view(info, public=True, permission_classes=[permissions.AllowAny])
+
+
+TEXT = openapi.Schema(type=openapi.TYPE_STRING)
+TEXTS = openapi.Schema(type=openapi.TYPE_ARRAY, items=TEXT)
+SCHEMAS = {
+    "Error": openapi.Schema(
+        type=openapi.TYPE_OBJECT,
+        required=["detail"],
+        properties={"detail": TEXT},
+        example={"detail": "What is wrong, in a sentence."},
+    ),
+    "FieldErrors": openapi.Schema(
+        type=openapi.TYPE_OBJECT,
+        description="The messages by the name of the field that they are about, or `detail` alone.",
+        additional_properties=openapi.Schema(type=openapi.TYPE_ARRAY, items=TEXT),
+        example={"amount": ["Ensure this value is greater than or equal to 0.01."]},
+    ),
+    "Conflict": openapi.Schema(
+        type=openapi.TYPE_OBJECT,
+        required=["detail", "status", "allowed"],
+        properties={"detail": TEXT, "status": TEXT, "allowed": TEXTS},
+        example={"detail": "A payout that is COMPLETED does not allow this.", "status": "COMPLETED", "allowed": []},
+    ),
+}
+ERRORS = {
+    400: ("FieldErrors", "Something in the request cannot be used; the answer names it."),
+    404: ("Error", "There is no such payout."),
+    409: ("Conflict", "The payout's status does not allow this; nothing was changed."),
+    410: ("Error", "The payout that this `Idempotency-Key` created was deleted."),
+    413: ("Error", "The body is longer than 64 KiB."),
+    415: ("Error", "The body is not `application/json`."),
+    422: ("Error", "This `Idempotency-Key` came with another payout before."),
+    503: ("Error", "The database is not available. Nothing was changed; see `Retry-After`."),
+}
+SUCCESSES = {
+    "200": "It as it is now, or a page of them; after a POST: what the same key created before.",
+    "201": "The payout is accepted. `Location` is where to follow it.",
+    "204": "It is deleted, and never paid if it was not yet.",
+}
+EXAMPLES = {
+    "user_id": 42,
+    "amount": "100.50",
+    "currency": "RUB",
+    "recipient_details": {"type": "card", "number": "4111111111111111", "holder": "IVAN IVANOV"},
+    "comment": "Salary for November",
+}
+IDEMPOTENCY_KEY = openapi.Parameter(
+    "Idempotency-Key",
+    openapi.IN_HEADER,
+    description="A name of your own for this request, to retry it safely. 1 to 255 printable characters.",
+    type=openapi.TYPE_STRING,
+)
+BODY_ERRORS = (400, 413, 415, 503)
+ERRORS_OF = {
+    "list": (400, 503),
+    "create": (410, 422, *BODY_ERRORS),
+    "retrieve": (404, 503),
+    "update": (404, 409, *BODY_ERRORS),
+    "partial_update": (404, 409, *BODY_ERRORS),
+    "destroy": (404, 409, 503),
+    "history": (400, 404, 503),
+}
+
+
+class FilterSetInspector(FilterInspector):
+    """Says what django-filter knows: the choices, the formats, the limits."""
+
+    def get_filter_parameters(self, filter_backend: Any) -> list[openapi.Parameter]:
+        filterset = filter_backend.get_filterset_class(self.view, self.view.queryset)
+        if filterset is None:
+            return []
+        return [
+            openapi.Parameter(name, openapi.IN_QUERY, description=str(field.extra.get("help_text", "")), **shape(field))
+            for name, field in filterset.base_filters.items()
+        ]
+
+
+def shape(field: filters.Filter) -> dict[str, Any]:
+    choices = [value for value, _label in field.extra.get("choices", ())]
+    match field:
+        case filters.MultipleChoiceFilter():
+            items = openapi.Items(type=openapi.TYPE_STRING, enum=choices)
+            return {"type": openapi.TYPE_ARRAY, "items": items, "collection_format": "multi"}
+        case filters.ChoiceFilter():
+            return {"type": openapi.TYPE_STRING, "enum": choices}
+        case filters.IsoDateTimeFilter():
+            return {"type": openapi.TYPE_STRING, "format": openapi.FORMAT_DATETIME}
+        case filters.NumberFilter() if field.extra.get("decimal_places") == 0:
+            return {"type": openapi.TYPE_INTEGER, "format": openapi.FORMAT_INT64}
+        case filters.NumberFilter():
+            return {"type": openapi.TYPE_STRING, "format": openapi.FORMAT_DECIMAL}
+    return {"type": openapi.TYPE_STRING, "max_length": field.extra.get("max_length")}
+
+
+class ExampleInspector(FieldInspector):
+    """Puts an example on each field that a caller sends, and takes back what is only true of input."""
+
+    def process_result(self, result: Any, method_name: str, obj: Any, **kwargs: Any) -> Any:
+        if isinstance(result, openapi.Schema) and obj.field_name in EXAMPLES and not obj.read_only:
+            result.example = EXAMPLES[obj.field_name]
+        if isinstance(result, openapi.Schema) and obj.read_only:
+            result.pop("minLength", None)
+        if isinstance(result, openapi.Schema) and isinstance(obj, DecimalField):
+            result.format = openapi.FORMAT_DECIMAL
+        return result
+
+
+class AutoSchema(SwaggerAutoSchema):
+    filter_inspectors = [FilterSetInspector]
+    field_inspectors = [ExampleInspector, *SwaggerAutoSchema.field_inspectors]
+
+    def has_list_response(self) -> bool:
+        return self.view.action == "history" or super().has_list_response()
+
+    def get_default_response_serializer(self) -> Any:
+        return self.view.serializer_class()
+
+    def get_request_body_parameters(self, consumes: list[str]) -> list[openapi.Parameter]:
+        parameters = super().get_request_body_parameters(consumes)
+        return [*parameters, IDEMPOTENCY_KEY] if self.view.action == "create" else parameters
+
+    def get_response_serializers(self) -> dict[str, Any]:
+        definitions = self.components.with_scope(openapi.SCHEMA_DEFINITIONS)
+        for name, schema in SCHEMAS.items():
+            definitions.setdefault(name, lambda schema=schema: schema)
+        errors = {
+            str(code): openapi.Response(ERRORS[code][1], openapi.SchemaRef(definitions, ERRORS[code][0]))
+            for code in ERRORS_OF[self.view.action]
+        }
+        replay = {"200": self.get_default_response_serializer()} if self.view.action == "create" else {}
+        successes = {
+            code: openapi.Response(SUCCESSES[code], schema or None)
+            for code, schema in (replay | super().get_response_serializers()).items()
+        }
+        return successes | errors

@@ -1,0 +1,238 @@
+"""Everything that can be set, read from the environment and from `.env` beside `src`."""
+
+import os
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import environ
+from corsheaders.defaults import default_headers
+from django.core.exceptions import ImproperlyConfigured
+from kombu.transport import TRANSPORT_ALIASES
+
+
+class Env(environ.Env):
+    """Stops the start with one line when a setting is missing or unusable. An empty one is a missing one."""
+
+    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
+        try:
+            if bool in (*args, kwargs.get("cast")):
+                self._refuse_other_than_boolean(var)
+            return super().get_value(var, *args, **kwargs)
+        except (ImproperlyConfigured, LookupError, ValueError) as error:
+            sys.exit(f"The setting {var} cannot be used: {error}")
+
+    def _refuse_other_than_boolean(self, var: str) -> None:
+        # environ takes everything that it does not know for False, typing errors too.
+        if self.ENVIRON.get(var, "no").lower() not in (*self.BOOLEAN_TRUE_STRINGS, "false", "no", "off", "0"):
+            raise ValueError("it is neither true nor false")
+
+
+def url_of(*schemes: str) -> Callable[[str], str]:
+    def cast(url: str) -> str:
+        if urlsplit(url).scheme not in schemes:
+            raise ValueError(f"it does not begin with {schemes[0]}://")
+        return url
+
+    return cast
+
+
+def positive(number: str) -> float:
+    if not float(number) > 0:
+        raise ValueError("it is not positive")
+    return float(number)
+
+
+def language(code: str) -> str:
+    if code not in dict(LANGUAGES):
+        raise ValueError(f"it is none of {', '.join(dict(LANGUAGES))}")
+    return code
+
+
+SRC = Path(__file__).resolve().parent.parent
+env = Env()
+env.read_env(SRC.parent / ".env")
+env.ENVIRON = {name: value for name, value in os.environ.items() if value}
+
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env("SECRET_KEY", default="insecure, for DEBUG only" if DEBUG else env.NOTSET)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+LANGUAGES = [("en", "English"), ("ru", "Русский")]
+LANGUAGE_CODE = env.get_value("LANGUAGE_CODE", cast=language, default="en")
+TIME_ZONE = str(env.get_value("TIME_ZONE", cast=ZoneInfo, default="UTC"))
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "x-request-id")
+CORS_EXPOSE_HEADERS = ("idempotent-replayed", "location", "retry-after", "x-request-id")
+
+INSTALLED_APPS = [
+    "payouts",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "django_filters",
+    "rest_framework",
+    "drf_yasg",
+]
+MIDDLEWARE = [
+    "config.tracing.RequestIdMiddleware",
+    "config.errors.require_length",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+LOCALE_PATHS = [SRC / "locale"]
+STATIC_URL = "static/"
+STATIC_ROOT = SRC / "static"
+STORAGES = {"staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"}}
+# Without `collectstatic`, as everywhere but in the image, the files are taken from where the packages have them.
+WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
+
+# TLS ends at the ingress: it redirects, and whether its whole domain is HTTPS is not ours to say.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+
+DATABASE_URL = env.get_value("DATABASE_URL", cast=url_of("postgresql", "postgres"), default="")
+DATABASE: dict[str, Any] = (
+    env.db_url_config(DATABASE_URL)
+    if DATABASE_URL
+    else {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": env("DB_NAME", default="payouts"),
+        "USER": env("DB_USER", default="payouts"),
+        "PASSWORD": env("DB_PASSWORD", default=""),
+        "HOST": env("DB_HOST", default="localhost"),
+        "PORT": env.int("DB_PORT", 5432),
+    }
+)
+THREADS = max(env.int("API_THREADS", 4), env.int("CELERY_CONCURRENCY", 4))
+DATABASE["CONN_HEALTH_CHECKS"] = True
+DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
+    # Celery and Django close connections after every task and request; the pool keeps them open. It has one for each
+    # thread, those of recovery included.
+    "pool": {"min_size": 1, "max_size": env.int("DB_POOL_SIZE", THREADS + 12), "timeout": 2, "reconnect_timeout": 3},
+    "connect_timeout": 5,
+    "options": "-c statement_timeout=10s",
+}
+DATABASES = {"default": DATABASE}
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PARSER_CLASSES": ["config.api.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "EXCEPTION_HANDLER": "config.errors.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SWAGGER_USE_COMPAT_RENDERERS = False
+SWAGGER_SETTINGS = {
+    "USE_SESSION_AUTH": False,
+    "SECURITY_DEFINITIONS": {},
+    "DEFAULT_INFO": "config.openapi.info",
+    "DEFAULT_AUTO_SCHEMA_CLASS": "config.openapi.AutoSchema",
+}
+
+CELERY_BROKER_URL = env.get_value(
+    "CELERY_BROKER_URL", cast=url_of("amqp", *TRANSPORT_ALIASES), default="amqp://guest:guest@localhost:5672//"
+)
+CELERY_RESULT_BACKEND = env("CELERY_RESULT_BACKEND", default="rpc://")
+CELERY_TASK_TRACK_STARTED = env.bool("CELERY_TASK_TRACK_STARTED", False)
+CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
+CELERY_IMPORTS = ["payouts.recovery"]
+CELERY_TASK_DEFAULT_QUEUE = env("CELERY_TASK_DEFAULT_QUEUE", default="payouts")
+# Nobody reads the result of a payout's task; unread results pile up in rpc:// reply queues.
+CELERY_TASK_IGNORE_RESULT = True
+# A message outlives the worker that dies with it in hand.
+CELERY_TASK_ACKS_LATE = True
+# A refused connection must not hold up the request that rings the bell.
+CELERY_TASK_PUBLISH_RETRY = False
+# After a lost connection, pool threads would restore the prefetch count on the socket that the main thread reads.
+CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
+# Threads cannot be cancelled; the guarded UPDATEs make a second delivery harmless.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# Its queue refuses a second worker of the same name, and RabbitMQ 4.3 refuses the queue.
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+# A worker outlasts any outage of the broker.
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
+# LOGGING below holds for the worker too.
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_REDIRECT_STDOUTS = False
+if CELERY_BROKER_URL.startswith("filesystem://"):
+    folder = urlsplit(CELERY_BROKER_URL).path
+    CELERY_BROKER_TRANSPORT_OPTIONS = {
+        "data_folder_in": folder,
+        "data_folder_out": folder,
+        "control_folder": f"{folder}/control",
+        "polling_interval": 0.1,
+    }
+else:
+    # Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+
+PAYOUT_GATEWAY_URL = env.get_value("PAYOUT_GATEWAY_URL", cast=url_of("https", "http"), default="")
+PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
+PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
+PAYOUT_GATEWAY_TIMEOUT = env.get_value("PAYOUT_GATEWAY_TIMEOUT", cast=positive, default=20)
+PAYOUT_LEASE = timedelta(seconds=env.get_value("PAYOUT_LEASE", cast=positive, default=60))
+PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.get_value("PAYOUT_RECOVERY_INTERVAL", cast=positive, default=10))
+SANDBOX_DELAY = env.float("SANDBOX_DELAY", 0)
+SANDBOX_FAILURE_RATE = env.float("SANDBOX_FAILURE_RATE", 0)
+if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
+    sys.exit("The setting PAYOUT_LEASE cannot be used: it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "config.tracing.RequestIdFilter"}},
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
+    "handlers": {
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "filters": ["request_id"],
+            "formatter": "line",
+        }
+    },
+    "root": {"handlers": ["stdout"], "level": "INFO"},
+    "loggers": {
+        # Gunicorn's access log and the payout's own lines say it already.
+        "django": {"handlers": [], "level": "INFO"},
+        "django.request": {"level": "ERROR"},
+        "django.server": {"handlers": [], "level": "INFO"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
+}

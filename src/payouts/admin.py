@@ -1,0 +1,24 @@
+from typing import Any
+
+from django.contrib import admin
+
+from payouts.models import Payout
+
+
+@admin.register(Payout)
+class PayoutAdmin(admin.ModelAdmin):
+    """A window only: a change goes through the API, along the state machine."""
+
+    list_display = ("id", "user_id", "amount", "currency", "status", "attempt", "created_at")
+    list_filter = ("status", "currency")
+    exclude = ("recipient_details",)
+    show_full_result_count = False
+
+    def has_add_permission(self, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *args: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, *args: Any) -> bool:
+        return False

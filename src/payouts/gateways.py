@@ -1,0 +1,155 @@
+"""The one outside call: who moves the money, and the three things that it may say."""
+
+import json
+import random
+import re
+import ssl
+import threading
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Protocol
+
+import pycurl  # type: ignore[import-untyped]
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from payouts.models import REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
+
+ANSWER_MAX_BYTES = 64 * 1024
+CONNECT_SECONDS = 5
+CARD_NUMBER = re.compile(r"\d(?:[ -]?\d){11,18}")
+
+REFUSED_NUMBER = "4000000000000002"
+UNKNOWN_NUMBER = "4000000000000119"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: Status
+    reference: str = ""
+    reason: str = ""
+    doubt: str = ""
+
+    @classmethod
+    def paid(cls, reference: str = "") -> "Answer":
+        return cls(Status.COMPLETED, reference=printable(reference)[:REFERENCE_MAX_LENGTH])
+
+    @classmethod
+    def refused(cls, reason: str) -> "Answer":
+        return cls(Status.FAILED, reason=without_numbers(printable(reason))[:REASON_MAX_LENGTH] or "Refused.")
+
+    @classmethod
+    def unknown(cls, doubt: str) -> "Answer":
+        """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
+        return cls(Status.PROCESSING, doubt=doubt)
+
+
+def printable(text: str) -> str:
+    return "".join(character if character.isprintable() else " " for character in text)
+
+
+def without_numbers(text: str) -> str:
+    """A gateway may quote the card that it refuses."""
+    return CARD_NUMBER.sub(lambda found: f"**** {found[0][-4:]}", text)
+
+
+class Gateway(Protocol):
+    def pay(self, payout: Payout) -> Answer:
+        """Pays once however often it is called with the same payout and submission."""
+
+
+class SandboxGateway:
+    """Pays nothing and remembers nothing."""
+
+    def pay(self, payout: Payout) -> Answer:
+        time.sleep(settings.SANDBOX_DELAY)
+        match payout.recipient_details.get("number"):
+            case str(number) if number == REFUSED_NUMBER:
+                return Answer.refused("The sandbox refuses this card.")
+            case str(number) if number == UNKNOWN_NUMBER:
+                return Answer.unknown("the sandbox does not say")
+        if random.random() < settings.SANDBOX_FAILURE_RATE:  # noqa: S311
+            return Answer.refused("The sandbox refuses at random.")
+        return Answer.paid(f"sandbox-{payout.pk}")
+
+
+class HTTPGateway:
+    """
+    POSTs the payout with a key that stays the same until a person sends the payout back to NEW.
+
+    libcurl, because its time-out is one for the whole call: a gateway that drips its answer cannot outlive the lease.
+    Each thread keeps one connection.
+    """
+
+    PAID = (200, 201, 204)
+    REFUSED = (400, 402, 422)
+
+    def __init__(self) -> None:
+        self.threads = threading.local()
+        self.certificates = ssl.get_default_verify_paths().cafile
+
+    def pay(self, payout: Payout) -> Answer:
+        fields = ("amount", "currency", "recipient_details", "comment")
+        request = {"id": payout.pk, **{name: getattr(payout, name) for name in fields}}
+        try:
+            code, body = self._post(json.dumps(request, default=str).encode(), f"{payout.pk}:{payout.submission}")
+        except pycurl.error as error:
+            return Answer.unknown(f"curl error {error.args[0]}: {error.args[1]}")
+        return self.read(code, body)
+
+    def read(self, code: int, body: bytes) -> Answer:
+        if code not in (*self.PAID, *self.REFUSED):
+            return Answer.unknown(f"HTTP {code}")
+        try:
+            said = json.loads(body or b"{}")
+        except (ValueError, RecursionError):
+            said = None
+        if code in self.REFUSED:
+            reason = said.get("reason") or said.get("detail") if isinstance(said, dict) else None
+            return Answer.refused(reason if isinstance(reason, str) else f"HTTP {code}")
+        # A proxy in between can say 200 too, but not in JSON.
+        if not isinstance(said, dict):
+            return Answer.unknown(f"HTTP {code} with a broken answer")
+        reference = said.get("reference", "")
+        return Answer.paid(str(reference) if isinstance(reference, str | int) else "")
+
+    def _post(self, body: bytes, key: str) -> tuple[int, bytes]:
+        answer = bytearray()
+
+        def receive(chunk: bytes) -> int | None:
+            answer.extend(chunk)
+            # Anything but None or the length makes libcurl give up.
+            return None if len(answer) <= ANSWER_MAX_BYTES else -1
+
+        curl = self._curl()
+        headers = ["Content-Type: application/json", "Expect:", f"Idempotency-Key: {key}"]
+        if settings.PAYOUT_GATEWAY_TOKEN:
+            headers.append(f"Authorization: Bearer {settings.PAYOUT_GATEWAY_TOKEN}")
+        curl.setopt(pycurl.HTTPHEADER, headers)
+        curl.setopt(pycurl.POSTFIELDS, body)
+        curl.setopt(pycurl.WRITEFUNCTION, receive)
+        curl.perform()
+        return curl.getinfo(pycurl.RESPONSE_CODE), bytes(answer)
+
+    def _curl(self) -> pycurl.Curl:
+        if not hasattr(self.threads, "curl"):
+            curl = pycurl.Curl()
+            curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
+            curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
+            curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
+            curl.setopt(pycurl.NOSIGNAL, 1)
+            if self.certificates:
+                curl.setopt(pycurl.CAINFO, self.certificates)
+            self.threads.curl = curl
+        return self.threads.curl
+
+
+@cache
+def configured() -> Gateway:
+    match settings.PAYOUT_GATEWAY:
+        case "sandbox":
+            return SandboxGateway()
+        case "http" if settings.PAYOUT_GATEWAY_URL:
+            return HTTPGateway()
+    raise ImproperlyConfigured("set PAYOUT_GATEWAY_URL, or PAYOUT_GATEWAY=sandbox on purpose")

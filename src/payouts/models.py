@@ -1,0 +1,331 @@
+"""What a payout is, what may become of it, and the statements that change it."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector
+from django.core.exceptions import ValidationError
+from django.core.validators import MinValueValidator
+from django.db import IntegrityError, connection, models
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Cast, Length, Now
+from django.db.models.lookups import Exact, LessThanOrEqual
+from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
+
+from config.tracing import changed_by
+
+AMOUNT_MIN = Decimal("0.01")
+AMOUNT_DIGITS = 12
+AMOUNT_PLACES = 2
+AMOUNT_MAX = 10 ** (AMOUNT_DIGITS - AMOUNT_PLACES) - AMOUNT_MIN
+COMMENT_MAX_LENGTH = 1000
+REASON_MAX_LENGTH = 1000
+REFERENCE_MAX_LENGTH = 255
+IDEMPOTENCY_KEY_MAX_LENGTH = 255
+DETAILS_MAX_BYTES = 16 * 1024
+DETAILS_MAX_DEPTH = 32
+
+
+class Currency(models.TextChoices):
+    RUB = "RUB", _("Russian rouble")
+    USD = "USD", _("US dollar")
+    EUR = "EUR", _("Euro")
+
+
+class Status(models.TextChoices):
+    NEW = "NEW", _("New")
+    PROCESSING = "PROCESSING", _("Processing")
+    COMPLETED = "COMPLETED", _("Completed")
+    FAILED = "FAILED", _("Failed")
+    CANCELLED = "CANCELLED", _("Cancelled")
+
+
+PAID_OR_REFUSED = (Status.COMPLETED, Status.FAILED)
+# What a person may make of a payout. A PROCESSING one belongs to the worker; nobody else touches it.
+BY_HAND: Mapping[str, tuple[Status, ...]] = {
+    Status.NEW: (Status.CANCELLED, Status.COMPLETED, Status.FAILED),
+    Status.FAILED: (Status.NEW,),
+}
+
+
+def validate_recipient_details(details: object) -> None:
+    if not isinstance(details, dict) or not details:
+        raise ValidationError(_("Must be a JSON object that is not empty."))
+    # PostgreSQL writes numbers without an exponent: 1e300 takes 301 bytes there.
+    longer_in_jsonb = 0
+    todo: list[tuple[Any, int]] = [(details, 1)]
+    while todo:
+        value, depth = todo.pop()
+        if isinstance(value, dict | list):
+            if depth > DETAILS_MAX_DEPTH:
+                raise ValidationError(_("Nested deeper than %(limit)d levels.") % {"limit": DETAILS_MAX_DEPTH})
+            inner = (*value, *value.values()) if isinstance(value, dict) else value
+            todo += [(item, depth + 1) for item in inner]
+        elif isinstance(value, str) and "\0" in value:
+            raise ValidationError(_("Null characters are not allowed."))
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                raise ValidationError(_("Numbers must be finite."))
+            longer_in_jsonb += len(f"{Decimal(repr(value)):f}") - len(repr(value))
+    try:
+        size = len(json.dumps(details, ensure_ascii=False).encode()) + longer_in_jsonb
+    except UnicodeEncodeError as error:
+        raise ValidationError(_("Lone surrogates are not allowed.")) from error
+    if size > DETAILS_MAX_BYTES:
+        raise ValidationError(_("Longer than %(limit)d bytes.") % {"limit": DETAILS_MAX_BYTES})
+
+
+def fingerprint(fields: Mapping[str, Any]) -> str:
+    """The same for requests of the same meaning, however they are written."""
+    blank = {"user_id": None, "comment": ""}
+    text = json.dumps(_plain({**blank, **fields}), sort_keys=True, default=lambda amount: f"{amount:.2f}")
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+    return value
+
+
+def sources(fields: Mapping[str, Any]) -> set[str]:
+    """The statuses in which a person may make this change."""
+    target = fields.get("status")
+    allowed = {s.value for s in Status} - {Status.PROCESSING}
+    if target:
+        allowed = {source for source, targets in BY_HAND.items() if target in targets}
+    if fields.keys() & {"amount", "currency", "recipient_details", "user_id"}:
+        allowed &= {Status.FAILED if target == Status.NEW else Status.NEW}
+    if ("failure_reason" in fields and target != Status.FAILED) or (
+        "gateway_reference" in fields and target not in PAID_OR_REFUSED
+    ):
+        return set()
+    return allowed
+
+
+class PayoutQuerySet(models.QuerySet["Payout"]):
+    def live(self) -> "PayoutQuerySet":
+        return self.filter(deleted_at=None)
+
+    def claim(self, pk: UUID | str) -> "Payout | None":
+        """Takes the payout for one attempt. Of any number of claims at once, one gets the row."""
+        return self._claim("%(id)s", id=pk)
+
+    def claim_new(self, waited: timedelta) -> "Payout | None":
+        """Takes the oldest NEW one whose bell should have been answered by now."""
+        return self._claim(
+            """(SELECT id FROM payouts_payout
+                 WHERE status = 'NEW' AND deleted_at IS NULL AND created_at < statement_timestamp() - %(waited)s
+                 ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)""",
+            waited=waited,
+        )
+
+    def claim_overdue(self) -> "Payout | None":
+        """Takes the PROCESSING one whose lease ran out first: its worker died, or its outcome is unknown."""
+        return self._claim(
+            """(SELECT id FROM payouts_payout
+                 WHERE status = 'PROCESSING' AND lease_until < statement_timestamp()
+                 ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED)"""
+        )
+
+    def _claim(self, which: str, **parameters: Any) -> "Payout | None":
+        # What the subquery found may be gone when its row is reached, so the guard is said again.
+        rows = self.raw(
+            f"""
+            UPDATE payouts_payout
+               SET status = 'PROCESSING', attempt = attempt + 1,
+                   lease_until = statement_timestamp() + %(lease)s,
+                   updated_at = statement_timestamp(), changed_by = %(by)s
+             WHERE id = {which} AND deleted_at IS NULL
+               AND (status = 'NEW' OR (status = 'PROCESSING' AND lease_until < statement_timestamp()))
+            RETURNING *
+            """,  # noqa: S608
+            {"lease": settings.PAYOUT_LEASE, "by": changed_by(), **parameters},
+        )
+        return next(iter(rows), None)
+
+    def accept(self, fields: Mapping[str, Any], key: str | None = None, caller: str = "") -> "tuple[Payout, bool]":
+        """Creates the payout, or finds the one that this caller's key has created already."""
+        payout = self.model(
+            **fields,
+            caller=caller,
+            idempotency_key=key,
+            fingerprint=fingerprint(fields) if key else None,
+            changed_by=changed_by(),
+        )
+        try:
+            payout.save(force_insert=True)
+        except IntegrityError as error:
+            # The INSERT decides, so of two at the same moment exactly one creates.
+            if "payout_idempotency_key" not in str(error):
+                raise
+            return self.get(caller=caller, idempotency_key=key), False
+        return payout, True
+
+    def finish(self, payout: "Payout", status: Status, again_in: timedelta | None = None, **said: str) -> bool:
+        """
+        Writes what the gateway said; a payout that stays PROCESSING is asked about `again_in` some time.
+
+        False when a later attempt or a person owns the row by now: then nothing is changed.
+        """
+        values: dict[str, Any] = {"status": status, "again_in": again_in, "reference": "", "reason": "", **said}
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                UPDATE payouts_payout
+                   SET status = %(status)s, gateway_reference = %(reference)s, failure_reason = %(reason)s,
+                       processed_at = CASE WHEN %(again_in)s IS NULL THEN statement_timestamp() END,
+                       lease_until = statement_timestamp() + %(again_in)s,
+                       updated_at = statement_timestamp(), changed_by = %(by)s
+                 WHERE id = %(id)s AND status = 'PROCESSING' AND attempt = %(attempt)s
+                """,
+                values | {"id": payout.pk, "attempt": payout.attempt, "by": changed_by()},
+            )
+            return cursor.rowcount == 1
+
+    def change(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
+        """Changes a payout by hand, along the state machine. False when its status does not allow that."""
+        values = {**fields, "updated_at": Now(), "changed_by": changed_by()}
+        match fields.get("status"):
+            case Status.COMPLETED:
+                values |= {"processed_at": Now()}
+            case Status.FAILED:
+                reason = fields.get("failure_reason") or "Refused by hand."
+                values |= {"processed_at": Now(), "failure_reason": reason}
+            case Status.NEW:
+                # A new submission is a new key for the gateway, which may replay its refusal of the old one for ever.
+                values |= {"submission": F("submission") + 1, "processed_at": None}
+                values |= {"failure_reason": "", "gateway_reference": ""}
+        return self.live().filter(pk=pk, status__in=sources(fields)).update(**values) == 1
+
+    def remove(self, pk: UUID) -> bool:
+        """Deletes for everybody but the auditor: records of money do not vanish."""
+        payouts = self.live().filter(pk=pk).exclude(status=Status.PROCESSING)
+        return payouts.update(deleted_at=Now(), updated_at=Now(), changed_by=changed_by()) == 1
+
+
+def check(name: str, condition: Any) -> models.CheckConstraint:
+    return models.CheckConstraint(name=f"payout_{name}", condition=condition)
+
+
+DETAILS = Cast("recipient_details", models.TextField())
+DETAILS_TYPE = Func("recipient_details", function="jsonb_typeof", output_field=models.TextField())
+DETAILS_SIZE = Func(DETAILS, function="octet_length", output_field=models.IntegerField())
+TOO_DEEP = Value(f'strict $.**{{{DETAILS_MAX_DEPTH}}} ? (@.type() == "object" || @.type() == "array")')
+DETAILS_TOO_DEEP = Func("recipient_details", TOO_DEEP, function="jsonb_path_exists", output_field=models.BooleanField())
+
+
+class Payout(models.Model):
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user_id = models.BigIntegerField(
+        _("user"), null=True, blank=True, help_text=_("Whose payout it is in the caller's system.")
+    )
+    amount = models.DecimalField(
+        _("amount"), max_digits=AMOUNT_DIGITS, decimal_places=AMOUNT_PLACES, validators=[MinValueValidator(AMOUNT_MIN)]
+    )
+    currency = models.CharField(_("currency"), max_length=3, choices=Currency)
+    recipient_details = models.JSONField(
+        _("recipient details"),
+        validators=[validate_recipient_details],
+        help_text=_("Where the money goes: a JSON object."),
+    )
+    comment = models.TextField(_("comment"), blank=True, default="", max_length=COMMENT_MAX_LENGTH)
+    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.NEW)
+    failure_reason = models.TextField(_("failure reason"), blank=True, default="", max_length=REASON_MAX_LENGTH)
+    gateway_reference = models.TextField(
+        _("gateway reference"), blank=True, default="", max_length=REFERENCE_MAX_LENGTH
+    )
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    updated_at = models.DateTimeField(_("updated"), db_default=Now(), editable=False)
+    processed_at = models.DateTimeField(_("processed"), null=True, editable=False)
+
+    # How often it was handed to the gateway as new, and how often a worker took it.
+    submission = models.PositiveIntegerField(default=1, editable=False)
+    attempt = models.PositiveIntegerField(_("attempts"), default=0, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+    changed_by = models.TextField(default="", editable=False)
+    caller = models.TextField(default="", editable=False)
+    idempotency_key = models.TextField(null=True, editable=False)
+    fingerprint = models.TextField(null=True, editable=False)
+
+    objects = PayoutQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("payout")
+        verbose_name_plural = _("payouts")
+        ordering = ("-created_at", "-id")
+        indexes = [
+            models.Index("created_at", "id", name="payout_by_creation"),
+            # Recovery looks only at these, so ten million finished payouts cost it nothing.
+            models.Index("created_at", name="payout_new", condition=Q(status=Status.NEW, deleted_at=None)),
+            models.Index("lease_until", name="payout_processing", condition=Q(status=Status.PROCESSING)),
+            GinIndex(SearchVector("comment", config="simple"), name="payout_by_words"),
+        ]
+        constraints = [
+            check("amount", Q(amount__range=(AMOUNT_MIN, AMOUNT_MAX))),
+            check("currency", Q(currency__in=Currency)),
+            check("status", Q(status__in=Status)),
+            check("comment", LessThanOrEqual(Length("comment"), COMMENT_MAX_LENGTH)),
+            check("failure_reason", LessThanOrEqual(Length("failure_reason"), REASON_MAX_LENGTH)),
+            check("gateway_reference", LessThanOrEqual(Length("gateway_reference"), REFERENCE_MAX_LENGTH)),
+            check("idempotency_key_length", LessThanOrEqual(Length("idempotency_key"), IDEMPOTENCY_KEY_MAX_LENGTH)),
+            check("details_object", ~Q(recipient_details={}) & Q(Exact(DETAILS_TYPE, "object"))),
+            check("details_size", LessThanOrEqual(DETAILS_SIZE, DETAILS_MAX_BYTES)),
+            check("details_depth", ~Q(DETAILS_TOO_DEEP)),
+            # What belongs to a status is there when the status is, and only then.
+            check("lease", Q(status=Status.PROCESSING) ^ Q(lease_until=None)),
+            check("processed", Q(status__in=PAID_OR_REFUSED) ^ Q(processed_at=None)),
+            check("reason_of_failure", Q(status=Status.FAILED) ^ Q(failure_reason="")),
+            models.UniqueConstraint(
+                name="payout_idempotency_key",
+                fields=["caller", "idempotency_key"],
+                condition=Q(idempotency_key__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+    @property
+    def allowed(self) -> tuple[Status, ...]:
+        """The statuses that a person may give it now."""
+        return BY_HAND.get(self.status, ())
+
+
+class PayoutChange(models.Model):
+    """
+    One change of a payout, written by a trigger (see the migration), so that nothing changes unseen.
+
+    There is no foreign key: the history outlives the row.
+    """
+
+    payout_id = models.UUIDField()
+    at = models.DateTimeField()
+    operation = models.TextField()
+    changed_by = models.TextField()
+    changes = models.JSONField()
+
+    class Meta:
+        verbose_name = _("change")
+        verbose_name_plural = _("changes")
+        # Drawn while the row is locked, the number tells the order. A statement that began first may come second.
+        ordering = ("id",)
+        indexes = [models.Index("payout_id", "id", name="payout_change_by_payout")]
+
+    def __str__(self) -> str:
+        return f"{self.payout_id} {self.at}"

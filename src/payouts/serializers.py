@@ -1,0 +1,71 @@
+import re
+from typing import Any
+
+from django.db import models
+from rest_framework import serializers
+
+from payouts.models import Payout, PayoutChange
+
+PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class PlainNumber:
+    """Takes ASCII digits only: Python would also read "1_000", " 10 ", "1E+2" and the digits of every script."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, str | int | float) or not PLAIN_NUMBER.fullmatch(str(data)):
+            self.fail("invalid")  # type: ignore[attr-defined]
+        return super().to_internal_value(data)  # type: ignore[misc]
+
+
+class PlainDecimalField(PlainNumber, serializers.DecimalField):
+    pass
+
+
+class PlainIntegerField(PlainNumber, serializers.IntegerField):
+    pass
+
+
+class PayoutSerializer(serializers.ModelSerializer[Payout]):
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        models.DecimalField: PlainDecimalField,
+        models.BigIntegerField: PlainIntegerField,
+    }
+
+    class Meta:
+        model = Payout
+        fields = (
+            "id",
+            "user_id",
+            "amount",
+            "currency",
+            "recipient_details",
+            "comment",
+            "status",
+            "failure_reason",
+            "gateway_reference",
+            "attempt",
+            "created_at",
+            "updated_at",
+            "processed_at",
+        )
+        read_only_fields: tuple[str, ...] = ("status", "failure_reason", "gateway_reference")
+
+
+class PayoutPutSerializer(PayoutSerializer):
+    class Meta(PayoutSerializer.Meta):
+        read_only_fields = ()
+
+
+class PayoutPatchSerializer(PayoutPutSerializer):
+    class Meta(PayoutPutSerializer.Meta):
+        extra_kwargs = {name: {"required": False} for name in ("amount", "currency", "recipient_details")}
+
+
+class ChangeSerializer(serializers.ModelSerializer[PayoutChange]):
+    changes = serializers.JSONField(help_text="The new values of what changed.")
+
+    class Meta:
+        model = PayoutChange
+        fields = ("at", "changed_by", "operation", "changes")

@@ -1,0 +1,132 @@
+"""Processing: claim, pay, finish. The message is only a bell; what is to be paid is read from the row."""
+
+import logging
+import random
+import sys
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+from celery import shared_task, signals
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+
+from config import tracing
+from config.celery import app
+from config.health import require_database
+from payouts import gateways
+from payouts.models import Payout, Status
+
+logger = logging.getLogger(__name__)
+
+SILENT_SECONDS = 5
+PUBLISHING: dict[str, Any] = {"connect_timeout": 1}
+if app.conf.broker_url.startswith("amqp"):
+    PUBLISHING["transport_options"] = {"read_timeout": 1, "write_timeout": 1}
+RETRY_LONGEST = timedelta(minutes=10)
+
+
+@signals.worker_init.connect
+def refuse_a_useless_start(**_kwargs: Any) -> None:
+    require_database()
+    try:
+        gateways.configured()
+    except ImproperlyConfigured as error:
+        sys.exit(f"The worker cannot pay: {error}")
+
+
+def ring(payout: Payout) -> None:
+    """Tells the workers of a NEW payout once it is committed."""
+    request_id = tracing.request_id.get()
+    transaction.on_commit(lambda: bell.ring(str(payout.pk), request_id), robust=True)
+
+
+class Bell(threading.local):
+    """
+    Sends the message that a payout is NEW, on a connection for each thread, and never makes its caller wait for a
+    sick broker. A message that is lost costs time only, so it is not confirmed: recovery finds the row.
+    """
+
+    producer: Any = None
+    # Of the class, so for all threads: while the broker is sick, they send nothing until then.
+    silent_until = 0.0
+
+    def ring(self, payout_id: str, request_id: str) -> None:
+        now = time.monotonic()
+        if now < Bell.silent_until:
+            return
+        if Bell.silent_until:
+            # One thread tries whether the broker is well again; the others go on without.
+            Bell.silent_until = now + SILENT_SECONDS
+        try:
+            self._connect()
+            process.apply_async((payout_id,), headers={"request_id": request_id}, producer=self.producer)
+            Bell.silent_until = 0.0
+        except Exception as error:  # noqa: BLE001
+            Bell.silent_until = time.monotonic() + SILENT_SECONDS
+            self._hang_up()
+            logger.warning("the broker takes no message, recovery will pay instead: %r", error)
+
+    def _connect(self) -> None:
+        if self.producer and self._is_dead():
+            self._hang_up()
+        if self.producer is None:
+            # No heartbeat: nobody would send it.
+            self.producer = app.amqp.Producer(app.connection_for_write(heartbeat=0, **PUBLISHING))
+
+    def _is_dead(self) -> bool:
+        """A socket that the broker has closed would swallow one more message without a word."""
+        connection = self.producer.connection
+        try:
+            connection.drain_events(timeout=0)
+        except TimeoutError:
+            return False
+        except connection.connection_errors:
+            return True
+        return False
+
+    def _hang_up(self) -> None:
+        if self.producer:
+            self.producer.connection.collect()
+        self.producer = None
+
+
+bell = Bell()
+
+
+@shared_task(bind=True, name="payouts.process")
+def process(self: Any, payout_id: str) -> None:
+    tracing.request_id.set((self.request.headers or {}).get("request_id", "-"))
+    tracing.actor.set(f"worker {self.request.hostname}")
+    if payout := Payout.objects.claim(payout_id):
+        pay(payout)
+
+
+def pay(payout: Payout) -> None:
+    """Pays a payout that was claimed, and writes what became of it."""
+    logger.info("payout %s is PROCESSING, attempt %d", payout.pk, payout.attempt)
+    answer = ask(payout)
+    again_in = backoff(payout.attempt) if answer.status == Status.PROCESSING else None
+    if Payout.objects.finish(
+        payout, answer.status, reference=answer.reference, reason=answer.reason, again_in=again_in
+    ):
+        outcome = f"still PROCESSING, its outcome unknown: {answer.doubt}" if again_in else answer.status
+        logger.info("payout %s is %s, attempt %d", payout.pk, outcome, payout.attempt)
+    else:
+        logger.warning("payout %s: attempt %d was overtaken, its outcome is dropped", payout.pk, payout.attempt)
+
+
+def ask(payout: Payout) -> gateways.Answer:
+    try:
+        return gateways.configured().pay(payout)
+    except Exception as error:
+        # Whatever broke, it may have been after the money left.
+        logger.exception("payout %s: the gateway call broke", payout.pk)
+        return gateways.Answer.unknown(type(error).__name__)
+
+
+def backoff(attempt: int) -> timedelta:
+    longest = min(settings.PAYOUT_RECOVERY_INTERVAL * 2 ** min(attempt - 1, 16), RETRY_LONGEST)
+    return longest * random.uniform(0.5, 1)  # noqa: S311

@@ -1,0 +1,156 @@
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import exceptions, status
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from payouts import tasks
+from payouts.filters import PayoutFilter, PayoutPagination
+from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange, Status, fingerprint
+from payouts.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
+
+IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
+
+
+class Conflict(exceptions.APIException):
+    status_code = status.HTTP_409_CONFLICT
+
+    def __init__(self, payout: Payout) -> None:
+        super().__init__()
+        detail: Any = {
+            "detail": _("A payout that is %(status)s does not allow this.") % {"status": payout.status},
+            "status": payout.status,
+            "allowed": payout.allowed,
+        }
+        self.detail = detail
+
+
+class KeyReused(exceptions.APIException):
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_detail = _("This Idempotency-Key came with another payout before.")
+
+
+class Gone(exceptions.APIException):
+    status_code = status.HTTP_410_GONE
+    default_detail = _("The payout of this Idempotency-Key was deleted.")
+
+
+class PayoutViewSet(ModelViewSet[Payout]):
+    """
+    list:
+    Find payouts
+
+    Newest first. Follow `next` and `previous` from page to page: that way no page costs more than the first.
+    With `page` instead of `cursor` the pages are numbered and `count` is there, up to 10,000.
+
+    create:
+    Send a payout
+
+    Answers at once; the payout is then paid in the background. `status` and timestamps in the body are ignored.
+
+    Send an `Idempotency-Key` of your own to retry safely: however often the same key comes with the same payout,
+    one is made, and every later answer is that payout as it is now. A key never expires.
+
+    retrieve:
+    Look at a payout
+
+    Its `status` says what became of it, `failure_reason` why it failed, `attempt` how often a worker took it.
+
+    update:
+    Change a payout as a whole
+
+    As PATCH, with every field present: so it is possible only while the payout is `NEW`.
+
+    partial_update:
+    Correct, cancel, settle or retry a payout
+
+    * `comment`: at any time but while it is `PROCESSING`.
+    * `amount`, `currency`, `recipient_details`, `user_id`: while it is `NEW`.
+    * `status` of a `NEW` one: `CANCELLED`, or `COMPLETED` or `FAILED` because somebody settled it elsewhere,
+      with a `gateway_reference` or `failure_reason` if there is one.
+    * `status` of a `FAILED` one: `NEW` pays it again, with the other fields corrected in the same request.
+
+    Anything else is a 409 that says what is allowed now, and nothing is changed.
+
+    destroy:
+    Delete a payout
+
+    Not while it is `PROCESSING`. From then on it is not found, in no list and never paid. Its history stays.
+
+    history:
+    See what happened to a payout
+
+    Every change, oldest first: when, by whom and what; also of a deleted payout. Of `recipient_details` it says only
+    that they changed.
+    """
+
+    queryset = Payout.objects.live()
+    serializer_class = PayoutSerializer
+    filterset_class = PayoutFilter
+    pagination_class = PayoutPagination
+    lookup_value_converter = "uuid"
+
+    def get_serializer_class(self) -> type[BaseSerializer[Payout]]:
+        by_action = {"update": PayoutPutSerializer, "partial_update": PayoutPatchSerializer}
+        return by_action.get(self.action) or super().get_serializer_class()
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("Idempotency-Key")
+        if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+            raise exceptions.ValidationError({"Idempotency-Key": [_("1 to 255 printable ASCII characters.")]})
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        fields = serializer.validated_data
+        payout, created = Payout.objects.accept(fields, key)
+        if not created:
+            return self.replay(payout, fields)
+        tasks.ring(payout)
+        data = PayoutSerializer(payout).data
+        return Response(data, status.HTTP_201_CREATED, headers=self.get_success_headers(data))
+
+    def replay(self, payout: Payout, fields: Mapping[str, Any]) -> Response:
+        if payout.fingerprint != fingerprint(fields):
+            raise KeyReused
+        if payout.deleted_at:
+            raise Gone
+        if payout.status == Status.NEW:
+            tasks.ring(payout)
+        return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
+
+    def get_success_headers(self, data: Any) -> dict[str, str]:
+        return {"Location": reverse("payout-detail", args=[data["id"]], request=self.request)}
+
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        change = self.get_serializer(data=request.data)
+        change.is_valid(raise_exception=True)
+        fields = change.validated_data
+        # The guarded UPDATE comes first: what a read said before it could be wrong by then.
+        changed = not fields or Payout.objects.change(kwargs["pk"], fields)
+        payout = self.get_object()
+        if not changed:
+            raise Conflict(payout)
+        if fields.get("status") == Status.NEW:
+            tasks.ring(payout)
+        return Response(PayoutSerializer(payout).data)
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        if not Payout.objects.remove(kwargs["pk"]):
+            raise Conflict(self.get_object())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @action(detail=True, filterset_class=None, serializer_class=ChangeSerializer)
+    def history(self, request: Request, pk: UUID) -> Response:
+        changes: Any = PayoutChange.objects.filter(payout_id=pk)
+        page = self.paginate_queryset(changes)
+        # Every payout has a first change, and keeps it when it is deleted.
+        if not page and not changes.exists():
+            raise exceptions.NotFound
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
