@@ -1,0 +1,9 @@
+#!/bin/sh
+# The worker: pays what the bell or the clock brings, CELERY_CONCURRENCY payouts at a time.
+set -eu
+cd "$(dirname "$0")/src"
+exec celery -A config.celery worker \
+    --pool=threads \
+    --concurrency="${CELERY_CONCURRENCY:-4}" \
+    --loglevel=info \
+    --without-gossip --without-mingle --without-heartbeat

@@ -1,0 +1,15 @@
+#!/bin/sh
+# The API: Gunicorn with WEB_CONCURRENCY processes of API_THREADS threads on API_HOST:PORT.
+set -eu
+cd "$(dirname "$0")/src"
+# Gunicorn touches a file for each heartbeat; on a disk that can hang a worker.
+if [ -w /dev/shm ]; then heartbeats=/dev/shm; else heartbeats=/tmp; fi
+exec gunicorn config.wsgi:application \
+    --bind "${API_HOST:-0.0.0.0}:${PORT:-8080}" \
+    --workers "${WEB_CONCURRENCY:-2}" \
+    --threads "${API_THREADS:-4}" \
+    --preload \
+    --no-control-socket \
+    --worker-tmp-dir "$heartbeats" \
+    --access-logfile - \
+    --access-logformat '%(t)s INFO access [%({x-request-id}o)s] %(h)s "%(r)s" %(s)s %(b)s %(M)sms'
