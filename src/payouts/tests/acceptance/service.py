@@ -1,0 +1,210 @@
+"""The service as it is deployed: the three entry points as processes, driven over HTTP."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+from uuid import uuid4
+
+import psycopg
+from celery import Celery
+from django.db import connection
+from kombu import Connection
+
+from payouts.tests.local import ROOT, free_port
+from payouts.tests.servers import BROKER, scratch
+
+BIN = Path(sys.executable).parent
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def call(method: str, url: str, body: Any = None, **headers: str) -> Answer:
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
+    try:
+        with urlopen(request, timeout=30) as answer:
+            return Answer(answer.status, dict(answer.headers), answer.read())
+    except HTTPError as error:
+        return Answer(error.code, dict(error.headers), error.read())
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.05)
+    return value
+
+
+class Database:
+    """A database of its own, on the server that the tests have anyway."""
+
+    def __init__(self, template: str = "template1") -> None:
+        self.name = f"acceptance_{uuid4().hex}"
+        self.parameters = {
+            key: value
+            for key, value in connection.get_connection_params().items()
+            if key in ("host", "port", "user", "password")
+        }
+        self._maintain(f"CREATE DATABASE {self.name} TEMPLATE {template}")
+
+    def _maintain(self, statement: str) -> None:
+        with psycopg.connect(**self.parameters, dbname="postgres", autocommit=True) as maintenance:
+            maintenance.execute(statement)
+
+    def drop(self) -> None:
+        self._maintain(f"DROP DATABASE {self.name} WITH (FORCE)")
+
+    def rows(self, query: str, *parameters: Any) -> list[Any]:
+        with psycopg.connect(**self.parameters, dbname=self.name, autocommit=True) as reader:
+            return reader.execute(query, parameters).fetchall()
+
+    def environment(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": "",
+            "DB_NAME": self.name,
+            **{f"DB_{key.upper()}": str(value) for key, value in self.parameters.items()},
+        }
+
+
+class Gateway:
+    """The reference gateway, and what it has booked."""
+
+    def __init__(self) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}/"
+        self.process = subprocess.Popen([sys.executable, "-m", "payouts.tests.gateway", str(port)])
+        wait_until(self.is_up)
+
+    def is_up(self) -> bool:
+        try:
+            return call("GET", self.url).status == 200
+        except OSError:
+            return False
+
+    def modes(self, *modes: str) -> None:
+        call("PUT", self.url, modes)
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return call("GET", self.url).json()
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+class Service:
+    def __init__(self, database: Any, **environment: str) -> None:
+        self.database = database
+        self.port = free_port()
+        self.base = f"http://127.0.0.1:{self.port}"
+        self.payouts = f"{self.base}/api/v1/payouts/"
+        self.queue = f"acceptance-{uuid4().hex}"
+        self.environment = {
+            **os.environ,
+            **database.environment(),
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PORT": str(self.port),
+            "API_HOST": "127.0.0.1",
+            "CELERY_BROKER_URL": BROKER,
+            "CELERY_TASK_DEFAULT_QUEUE": self.queue,
+            "PYTHONWARNINGS": "ignore",
+            **environment,
+        }
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.log = scratch / f"{self.queue}.log"
+
+    def start(self, script: str, **environment: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [ROOT / script],
+                cwd="/",
+                env={**self.environment, **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def migrate(self) -> None:
+        assert self.start("entrypoint_migrations.sh").wait(60) == 0, self.output()
+
+    def start_api(self, **environment: str) -> subprocess.Popen[bytes]:
+        api = self.start("entrypoint_http_api.sh", **environment)
+        wait_until(lambda: api.poll() is not None or self.is_ready())
+        assert api.poll() is None, self.output()
+        return api
+
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
+        return self.start("entrypoint_celery.sh", **environment)
+
+    def is_ready(self) -> bool:
+        try:
+            return call("GET", f"{self.base}/readyz/").status == 200
+        except OSError:
+            return False
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def post(self, **fields: Any) -> dict[str, Any]:
+        request = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
+        answer = call("POST", self.payouts, {**request, **fields})
+        assert answer.status == 201, answer
+        return answer.json()
+
+    def get(self, payout: dict[str, Any]) -> dict[str, Any]:
+        return call("GET", f"{self.payouts}{payout['id']}/").json()
+
+    def until(self, payout: dict[str, Any], status: str) -> dict[str, Any]:
+        wait_until(lambda: self.get(payout)["status"] == status)
+        return self.get(payout)
+
+    def connect(self) -> Connection:
+        url, options = self.environment["CELERY_BROKER_URL"], {}
+        if url.startswith("filesystem"):
+            folder = url.removeprefix("filesystem://localhost")
+            options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": f"{folder}/control"}
+        return Connection(url, transport_options=options, connect_timeout=2)
+
+    def ring(self, *identifiers: str) -> None:
+        with Celery(set_as_current=False) as app, self.connect() as connection:
+            for identifier in identifiers:
+                # Named, because Celery itself would look into the environment of the tests.
+                app.send_task(
+                    "payouts.process",
+                    (identifier,),
+                    queue=self.environment["CELERY_TASK_DEFAULT_QUEUE"],
+                    ignore_result=True,
+                    connection=connection,
+                )
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        process.send_signal(signal.SIGTERM)
+        return process.wait(30)
+
+    def close(self) -> None:
+        """How they end by themselves is for tests to see; this one is quick."""
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if BROKER.startswith("amqp"):
+            with Connection(BROKER) as broker:
+                broker.default_channel.queue_delete(self.queue)

@@ -1,0 +1,117 @@
+import http.client
+import subprocess
+import threading
+from contextlib import closing
+
+import pytest
+
+from payouts.tests.acceptance.service import Service, call, wait_until
+from payouts.tests.local import ROOT
+
+SCRIPTS = ("entrypoint_migrations.sh", "entrypoint_http_api.sh", "entrypoint_celery.sh")
+
+
+@pytest.mark.parametrize("turn", [1, 2])
+def test_four_migrations_at_once_on_an_empty_database(empty_database, turn):
+    service = Service(empty_database)
+    started = [service.start("entrypoint_migrations.sh") for _ in range(4)]
+    assert [process.wait(60) for process in started] == [0] * 4, service.output()
+    assert service.output().count("Applying payouts.0001_initial") == 1
+
+
+def test_migrations_finish_what_they_began(empty_database):
+    service = Service(empty_database)
+    process = service.start("entrypoint_migrations.sh")
+    wait_until(lambda: "Applying" in service.output())
+    assert service.stop(process) == 0
+    assert empty_database.rows("SELECT count(*) FROM payouts_payout") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "line"),
+    [
+        ({"DB_PORT": "1"}, "The database cannot be used: "),
+        ({"DB_NAME": "nowhere"}, "The database cannot be used: "),
+        ({"SECRET_KEY": ""}, "The setting SECRET_KEY cannot be used: "),
+        ({"DEBUG": "perhaps"}, "The setting DEBUG cannot be used: "),
+        ({"DB_PORT": "x"}, "The setting DB_PORT cannot be used: "),
+        ({"DATABASE_URL": "sqlite:///x"}, "The setting DATABASE_URL cannot be used: "),
+        ({"CELERY_BROKER_URL": "nonsense://"}, "The setting CELERY_BROKER_URL cannot be used: "),
+        ({"TIME_ZONE": "Mars"}, "The setting TIME_ZONE cannot be used: "),
+        ({"LANGUAGE_CODE": "tlh"}, "The setting LANGUAGE_CODE cannot be used: "),
+        ({"PAYOUT_LEASE": "39"}, "The setting PAYOUT_LEASE cannot be used: "),
+        ({"PAYOUT_GATEWAY_TIMEOUT": "0"}, "The setting PAYOUT_GATEWAY_TIMEOUT cannot be used: "),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_start_fails_with_one_line(service, setting, line):
+    started = [
+        subprocess.Popen(
+            [ROOT / script],
+            env={**service.environment, **setting},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for script in SCRIPTS
+    ]
+    outputs = [process.communicate(timeout=30)[0] for process in started]
+    assert [process.returncode for process in started] == [1, 1, 1]
+    for output in outputs:
+        assert output.startswith(line)
+        assert output.count("\n") == 1, output
+
+
+def test_a_worker_without_a_gateway_does_not_start(own_service):
+    worker = own_service.start_worker(PAYOUT_GATEWAY="")
+    assert worker.wait(30) == 1
+    assert "The worker cannot pay" in own_service.output()
+
+
+def test_a_terminated_worker_finishes_what_it_has_in_hand(own_service):
+    own_service.start_api()
+    worker = own_service.start_worker(SANDBOX_DELAY="1")
+    payout = own_service.post()
+    own_service.until(payout, "PROCESSING")
+    assert own_service.stop(worker) == 0
+    assert own_service.get(payout)["status"] == "COMPLETED"
+
+
+def test_a_terminated_api_answers_what_it_accepted(own_service):
+    api = own_service.start_api()
+    answers = []
+    stopping = threading.Event()
+
+    def client():
+        while not stopping.is_set():
+            try:
+                answers.append(call("POST", own_service.payouts, {"amount": "0"}).status)
+            except ConnectionRefusedError:
+                return
+            except OSError as error:
+                answers.append(str(error))
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    wait_until(lambda: len(answers) > 50)
+    assert own_service.stop(api) == 0
+    stopping.set()
+    for thread in clients:
+        thread.join()
+    refused = [answer for answer in answers if answer != 400]
+    assert all("refused" in str(answer) or "reset" in str(answer) for answer in refused), refused
+
+
+def test_a_chunked_body_without_a_length_is_refused(service):
+    with closing(http.client.HTTPConnection("127.0.0.1", service.port)) as connection:
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/api/v1/payouts/", iter([b'{"amount": "1"}']), headers, encode_chunked=True)
+        with connection.getresponse() as answer:
+            assert (answer.status, answer.headers["Content-Type"]) == (411, "application/json")
+
+
+@pytest.mark.parametrize("size", [65_537, 5_000_000])
+def test_a_long_body_is_413_and_the_process_lives(service, size):
+    assert call("POST", service.payouts, {"comment": "x" * size}).status == 413
+    assert call("GET", f"{service.base}/healthz/").status == 200

@@ -1,0 +1,216 @@
+"""An accepted payout is paid, and paid once, whatever dies."""
+
+import os
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from urllib.parse import urlsplit
+
+import pytest
+
+from payouts.tests.acceptance.service import Gateway, Service, call, wait_until
+from payouts.tests.local import free_port, postgres
+from payouts.tests.servers import BROKER, scratch
+
+# Short enough for a test: a lease of two seconds, a look for due payouts every half second.
+HASTY = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
+NO_BROKER = "amqp://guest:guest@127.0.0.1:1//"
+
+
+@pytest.fixture
+def gateway():
+    gateway = Gateway()
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture
+def hasty(own_service, gateway):
+    own_service.environment |= {**HASTY, "PAYOUT_GATEWAY": "http", "PAYOUT_GATEWAY_URL": gateway.url}
+    return own_service
+
+
+@pytest.fixture
+def black_hole():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"
+
+
+class Wire:
+    """Carries bytes to the broker until it is cut."""
+
+    def __init__(self) -> None:
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.ends: list[socket.socket] = []
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self) -> None:
+        broker = urlsplit(BROKER)
+        with suppress(OSError):
+            while True:
+                near, _address = self.server.accept()
+                far = socket.create_connection((broker.hostname, broker.port or 5672))
+                self.ends += [near, far]
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
+
+    def carry(self, one: socket.socket, other: socket.socket) -> None:
+        with suppress(OSError):
+            while data := one.recv(65536):
+                other.sendall(data)
+
+    def cut(self) -> None:
+        for end in self.ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self.ends.clear()
+
+    def close(self) -> None:
+        self.cut()
+        self.server.close()
+
+
+@pytest.mark.skipif(not BROKER.startswith("amqp"), reason="it takes RabbitMQ, and CELERY_BROKER_URL names none")
+def test_the_first_bell_after_the_broker_hung_up_is_heard(own_service):
+    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
+    own_service.start_worker()
+    with closing(Wire()) as wire:
+        port = wire.server.getsockname()[1]
+        own_service.start_api(CELERY_BROKER_URL=f"amqp://guest:guest@127.0.0.1:{port}//", WEB_CONCURRENCY="1")
+        own_service.until(own_service.post(), "COMPLETED")
+        wire.cut()
+        for payout in [own_service.post() for _ in range(8)]:
+            own_service.until(payout, "COMPLETED")
+
+
+def statuses(service, payouts):
+    query = "SELECT status, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1"
+    return dict(service.database.rows(query, [payout["id"] for payout in payouts]))
+
+
+def paid(gateway, payout):
+    return sum(entry["paid"] for entry in gateway.ledger() if entry["payout"] == payout["id"])
+
+
+@pytest.mark.parametrize("broker", ["refuses", "is a black hole"])
+def test_payouts_are_taken_and_paid_without_a_broker(hasty, gateway, black_hole, broker):
+    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER if broker == "refuses" else black_hole
+    hasty.start_api()
+    hasty.start_worker()
+    with ThreadPoolExecutor(8) as clients:
+        made = list(clients.map(lambda _: hasty.post(), range(80)))
+    wait_until(lambda: statuses(hasty, made) == {"COMPLETED": 80})
+    assert [paid(gateway, payout) for payout in made] == [1] * 80
+
+
+def test_forty_payouts_whose_gateway_hangs_do_not_delay_the_others(hasty, gateway):
+    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
+    hasty.start_api()
+    hanging = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(40)]
+    hasty.database.rows(
+        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, lease_until = now() - interval '1 hour'"
+        " WHERE id = ANY(%s) RETURNING id",
+        [payout["id"] for payout in hanging],
+    )
+    others = [hasty.post() for _ in range(20)]
+    hasty.start_worker()
+    wait_until(lambda: statuses(hasty, others) == {"COMPLETED": 20})
+    attempts = "SELECT count(*) FROM payouts_payout WHERE id = ANY(%s) AND attempt > 1"
+    assert hasty.database.rows(attempts, [payout["id"] for payout in hanging])[0][0] < 40
+
+
+def test_what_a_killed_worker_had_in_hand_is_paid_once(hasty, gateway):
+    hasty.start_api()
+    worker = hasty.start_worker()
+    made = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(4)]
+    wait_until(lambda: len({entry["payout"] for entry in gateway.ledger()} & {payout["id"] for payout in made}) == 4)
+    os.killpg(worker.pid, signal.SIGKILL)
+    # The gateway had booked them; it will say so when it is asked again.
+    hasty.database.rows(
+        "UPDATE payouts_payout SET recipient_details = '{\"a\": 1}' WHERE id = ANY(%s) RETURNING id",
+        [payout["id"] for payout in made],
+    )
+    hasty.start_worker()
+    wait_until(lambda: statuses(hasty, made) == {"COMPLETED": 4})
+    assert [paid(gateway, payout) for payout in made] == [1] * 4
+
+
+def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway):
+    hasty.start_api()
+    frozen = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox")
+    payout = hasty.post()
+    hasty.until(payout, "PROCESSING")
+    os.killpg(frozen.pid, signal.SIGSTOP)
+    hasty.start_worker()
+    done = hasty.until(payout, "COMPLETED")
+    os.killpg(frozen.pid, signal.SIGCONT)
+    wait_until(lambda: "attempt 1 was overtaken" in hasty.output())
+    assert hasty.get(payout) == done
+    assert (done["attempt"], paid(gateway, payout)) == (2, 1)
+
+
+def test_a_terminated_worker_waits_for_what_recovery_has_in_hand(hasty):
+    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
+    hasty.start_api()
+    payout = hasty.post()
+    worker = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox")
+    hasty.until(payout, "PROCESSING")
+    assert hasty.stop(worker) == 0
+    assert hasty.get(payout)["status"] == "COMPLETED"
+
+
+def test_a_gateway_of_many_moods_pays_each_once(hasty, gateway):
+    gateway.modes("ok", "ok", "slow", "500", "broken", "drop", "409", "401", "202", "page", "drip", "hang")
+    hasty.start_api()
+    hasty.start_worker()
+    made = [hasty.post() for _ in range(40)]
+    wait_until(lambda: sum(entry["paid"] for entry in gateway.ledger()) > 20)
+    gateway.modes("ok")
+    wait_until(lambda: statuses(hasty, made) == {"COMPLETED": 40}, 60)
+    assert [paid(gateway, payout) for payout in made] == [1] * 40
+
+
+def test_a_deleted_or_settled_payout_never_reaches_the_gateway(hasty, gateway):
+    hasty.start_api()
+    deleted, settled, other = (hasty.post() for _ in range(3))
+    assert call("DELETE", f"{hasty.payouts}{deleted['id']}/").status == 204
+    assert call("PATCH", f"{hasty.payouts}{settled['id']}/", {"status": "COMPLETED"}).status == 200
+    hasty.start_worker()
+    hasty.until(other, "COMPLETED")
+    assert [paid(gateway, payout) for payout in (deleted, settled, other)] == [0, 0, 1]
+
+
+def test_an_outage_of_postgresql_is_a_503_and_passes():
+    data, port = scratch / "outage", free_port()
+
+    class Elsewhere:
+        name = "payouts"
+
+        def environment(self):
+            return {"DATABASE_URL": "", **server}
+
+    with postgres(data, port=port) as server:
+        service = Service(Elsewhere())
+        service.environment |= HASTY
+        service.migrate()
+        service.start_api()
+        service.start_worker()
+        before = service.until(service.post(), "COMPLETED")
+    try:
+        new = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
+        for call_of in (("GET", f"{service.payouts}{before['id']}/"), ("POST", service.payouts, new)):
+            answer = call(*call_of)
+            assert (answer.status, answer.headers["Content-Type"]) == (503, "application/json")
+            assert answer.headers["Retry-After"] == "5"
+        assert call("GET", f"{service.base}/readyz/").status == 503
+        assert call("GET", f"{service.base}/healthz/").status == 200
+        with postgres(data, port=port):
+            wait_until(service.is_ready)
+            assert service.get(before) == before
+            service.until(service.post(), "COMPLETED")
+            service.close()
+    finally:
+        service.close()

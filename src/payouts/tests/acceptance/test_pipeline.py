@@ -1,0 +1,104 @@
+from concurrent.futures import ThreadPoolExecutor
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.tests.acceptance.service import call, wait_until
+
+CLIENTS, PAYOUTS = 8, 200
+
+
+def test_a_payout_is_paid(service):
+    payout = service.until(service.post(), "COMPLETED")
+    assert payout["attempt"] == 1
+    assert payout["processed_at"] > payout["created_at"]
+
+
+def test_a_refused_payout_says_why(service):
+    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    assert payout["failure_reason"] == "The sandbox refuses this card."
+
+
+def test_a_payout_of_unknown_outcome_stays_with_the_worker(service):
+    payout = service.until(service.post(recipient_details={"number": UNKNOWN_NUMBER}), "PROCESSING")
+    wait_until(lambda: f"{payout['id']} is still PROCESSING, its outcome unknown" in service.output())
+    assert call("DELETE", f"{service.payouts}{payout['id']}/").status == 409
+
+
+def test_a_failed_payout_is_corrected_and_paid(service):
+    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    answer = call("PATCH", f"{service.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"number": "1"}})
+    assert answer.status == 200
+    assert service.until(payout, "COMPLETED")["attempt"] == 2
+
+
+def test_a_slow_gateway_shows_each_status_on_the_way(own_service):
+    own_service.start_api()
+    payout = own_service.post()
+    assert own_service.get(payout)["status"] == "NEW"
+    own_service.start_worker(SANDBOX_DELAY="1")
+    own_service.until(payout, "PROCESSING")
+    own_service.until(payout, "COMPLETED")
+
+
+def test_a_message_alone_is_enough(own_service):
+    own_service.start_api(CELERY_BROKER_URL="amqp://guest:guest@127.0.0.1:1//")
+    own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
+    payout = own_service.post()
+    own_service.ring(payout["id"])
+    own_service.until(payout, "COMPLETED")
+
+
+def test_every_payout_is_claimed_once_though_its_message_comes_three_times(service):
+    def post_and_ring(_number):
+        payout = service.post()
+        service.ring(payout["id"], payout["id"])
+        return payout["id"]
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        made = list(clients.map(post_and_ring, range(PAYOUTS)))
+
+    def completed():
+        query = "SELECT count(*) FROM payouts_payout WHERE id = ANY(%s) AND status = 'COMPLETED'"
+        return service.database.rows(query, made) == [(PAYOUTS,)]
+
+    wait_until(completed, 60)
+    # Once the last bell is heard, none of them has changed anything.
+    last = service.post()
+    service.ring(*[last["id"]] * 8)
+    service.until(last, "COMPLETED")
+    attempts = service.database.rows("SELECT attempt, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1", made)
+    assert attempts == [(1, PAYOUTS)]
+
+
+def test_of_24_posts_at_once_with_one_key_one_is_paid(service):
+    request = {"amount": "1", "currency": "USD", "recipient_details": {"a": 1}, "comment": "once"}
+
+    def post(_number):
+        return call("POST", service.payouts, request, **{"Idempotency-Key": "once"})
+
+    with ThreadPoolExecutor(24) as clients:
+        answers = list(clients.map(post, range(24)))
+    assert sorted(answer.status for answer in answers) == [200] * 23 + [201]
+    service.until(answers[0].json(), "COMPLETED")
+    query = "SELECT status, attempt FROM payouts_payout WHERE idempotency_key = 'once'"
+    assert service.database.rows(query) == [("COMPLETED", 1)]
+
+
+def test_the_worker_logs_the_id_of_the_request(service):
+    payout = call(
+        "POST",
+        service.payouts,
+        {"amount": "1", "currency": "USD", "recipient_details": {"number": "5555444433332222"}},
+        **{"X-Request-ID": "acceptance-7"},
+    ).json()
+    service.until(payout, "COMPLETED")
+    lines = [line for line in service.output().splitlines() if "[acceptance-7]" in line]
+    assert sum("access" in line for line in lines) == 1
+    assert [("PROCESSING" in line, "COMPLETED" in line) for line in lines if "payouts.tasks" in line] == [
+        (True, False),
+        (False, True),
+    ]
+
+
+def test_no_card_number_is_logged(service):
+    service.until(service.post(recipient_details={"number": "5105105105105100"}), "COMPLETED")
+    assert "5105105105105100" not in service.output()

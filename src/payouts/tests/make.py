@@ -1,0 +1,37 @@
+from datetime import timedelta
+from typing import Any
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from payouts.models import Payout, Status
+
+URL = "/api/v1/payouts/"
+REQUEST = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
+OF_STATUS: dict[str, dict[str, Any]] = {
+    Status.NEW: {},
+    Status.PROCESSING: {"attempt": 1, "lease_until": Now() + timedelta(minutes=1)},
+    Status.COMPLETED: {"attempt": 1, "processed_at": Now()},
+    Status.FAILED: {"attempt": 1, "processed_at": Now(), "failure_reason": "No such card."},
+    Status.CANCELLED: {},
+}
+
+
+def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
+    payout = Payout.objects.create(**{**REQUEST, "status": status, **OF_STATUS[status], **fields})
+    payout.refresh_from_db()
+    return payout
+
+
+def make_processing(*, lease_is_over: bool) -> Payout:
+    sign = -1 if lease_is_over else 1
+    return make_payout(Status.PROCESSING, lease_until=timezone.now() + sign * timedelta(minutes=5))
+
+
+def url_of(payout: Payout) -> str:
+    return f"{URL}{payout.pk}/"
+
+
+def shown(value: Any) -> str:
+    """The same in every process, however long or odd the value is."""
+    return ascii(sorted(value) if isinstance(value, set) else value)[:30]

@@ -1,0 +1,34 @@
+"""Gives the tests their servers before Django reads its settings: a conftest would come too late."""
+
+import os
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import environ
+
+from payouts.tests.local import ROOT, filesystem_broker, postgres
+
+servers = ExitStack()
+environ.Env.read_env(ROOT / ".env")
+scratch = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="payouts-")))
+if embedded := not os.environ.keys() & {"DB_HOST", "DATABASE_URL"}:
+    hasty = ("-c", "fsync=off", "-c", "full_page_writes=off")
+    os.environ.update(servers.enter_context(postgres(scratch / "postgres", *hasty)))
+BROKER = os.environ.get("CELERY_BROKER_URL") or filesystem_broker(scratch / "broker")
+os.environ.update(
+    # The fast tests ring into the void; the acceptance tier has the real broker.
+    CELERY_BROKER_URL="memory://",
+    DEBUG="False",
+    SECRET_KEY="a secret of the tests, of more than fifty characters, as Django wants it",
+    PAYOUT_GATEWAY="sandbox",
+)
+
+
+def pytest_report_header() -> str:
+    where = "embedded" if embedded else os.environ.get("DB_HOST", "DATABASE_URL")
+    return f"PostgreSQL: {where}; broker: {BROKER.split('@')[-1]}"
+
+
+def pytest_unconfigure() -> None:
+    servers.close()

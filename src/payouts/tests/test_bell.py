@@ -1,0 +1,43 @@
+import pytest
+from django.conf import settings
+
+from config.celery import app
+from payouts.tasks import Bell
+
+QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
+
+
+@pytest.fixture
+def bell():
+    yield Bell()
+    Bell.silent_until = 0.0
+    app.conf.broker_write_url = settings.CELERY_BROKER_URL
+
+
+@pytest.fixture
+def waiting():
+    """How many messages are in the queue."""
+    with app.connection() as connection:
+        channel = connection.default_channel
+        app.amqp.queues[QUEUE].bind(channel).declare()
+        channel.queue_purge(QUEUE)
+        yield lambda: channel.queue_declare(QUEUE, passive=True).message_count
+
+
+def test_keeps_its_connection(bell, waiting):
+    bell.ring("1", "r")
+    producer = bell.producer
+    bell.ring("2", "r")
+    assert bell.producer is producer
+    assert waiting() == 2
+
+
+def test_is_silent_for_a_while_after_a_failure_and_then_rings_again(bell, waiting):
+    app.conf.broker_write_url = "amqp://127.0.0.1:1//"
+    bell.ring("1", "r")
+    app.conf.broker_write_url = settings.CELERY_BROKER_URL
+    bell.ring("2", "r")
+    assert waiting() == 0
+    Bell.silent_until = 1.0
+    bell.ring("3", "r")
+    assert (waiting(), Bell.silent_until) == (1, 0.0)

@@ -1,0 +1,134 @@
+"""What each answer of a real HTTP server makes of the payout."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from urllib.request import Request, urlopen
+
+import pytest
+
+from payouts import gateways
+from payouts.models import Payout, Status
+from payouts.tasks import process
+from payouts.tests.local import free_port
+from payouts.tests.make import make_payout, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def server():
+    url = f"http://127.0.0.1:{free_port()}/"
+    process = subprocess.Popen([sys.executable, "-m", "payouts.tests.gateway", re.search(r":(\d+)", url)[1]])
+    for _attempt in range(100):
+        try:
+            urlopen(url).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    yield url
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def gateway(server, settings):
+    settings.PAYOUT_GATEWAY, settings.PAYOUT_GATEWAY_URL, settings.PAYOUT_GATEWAY_TIMEOUT = "http", server, 1
+    gateways.configured.cache_clear()
+    yield lambda *modes: urlopen(Request(server, json.dumps(modes).encode(), method="PUT")).close()
+    gateways.configured.cache_clear()
+
+
+def ledger(server, payout):
+    with urlopen(server) as answer:
+        return [entry for entry in json.load(answer) if entry["payout"] == str(payout.pk)]
+
+
+def processed(**fields):
+    payout = make_payout(**fields)
+    process(str(payout.pk))
+    payout.refresh_from_db()
+    return payout
+
+
+def test_a_paid_payout_keeps_the_reference(gateway, server):
+    gateway("ok")
+    payout = processed(amount="12.30", currency="EUR")
+    assert (payout.status, payout.gateway_reference) == (Status.COMPLETED, f"ref-{str(payout.pk)[-12:]}")
+    (entry,) = ledger(server, payout)
+    assert (entry["amount"], entry["currency"], entry["key"]) == ("12.30", "EUR", f"{payout.pk}:1")
+
+
+def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
+    gateway("refuse")
+    payout = processed(recipient_details={"number": "4111 1111 1111 1234"})
+    assert (payout.status, payout.failure_reason) == (Status.FAILED, "The card **** 1234 is refused.")
+
+
+@pytest.mark.parametrize("mode", ["500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken"])
+def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mode):
+    gateway(mode)
+    payout = processed()
+    assert (payout.status, payout.processed_at) == (Status.PROCESSING, None)
+    gateway("ok")
+    Payout.objects.filter(pk=payout.pk).update(lease_until="2026-01-01T00:00:00Z")
+    process(str(payout.pk))
+    payout.refresh_from_db()
+    assert (payout.status, payout.attempt) == (Status.COMPLETED, 2)
+    assert [entry["paid"] for entry in ledger(server, payout)] == [True]
+
+
+def test_a_retry_by_hand_has_a_new_key(gateway, server, api):
+    gateway("refuse")
+    payout = processed()
+    gateway("ok")
+    api.patch(url_of(payout), {"status": "NEW"})
+    process(str(payout.pk))
+    assert [(entry["key"], entry["paid"]) for entry in ledger(server, payout)] == [
+        (f"{payout.pk}:1", False),
+        (f"{payout.pk}:2", True),
+    ]
+
+
+def test_a_gateway_that_is_not_there_leaves_the_outcome_unknown(gateway, settings):
+    settings.PAYOUT_GATEWAY_URL = f"http://127.0.0.1:{free_port()}/"
+    assert processed().status == Status.PROCESSING
+
+
+def test_a_connection_is_kept(gateway, server):
+    gateway("ok")
+    client = gateways.configured()
+    payouts = [make_payout() for _ in range(3)]
+    assert [client.pay(payout).status for payout in payouts] == [Status.COMPLETED] * 3
+    assert client.threads.curl.getinfo(gateways.pycurl.NUM_CONNECTS) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "status"),
+    [
+        (200, b'{"reference": "r"}', Status.COMPLETED),
+        (201, b"{}", Status.COMPLETED),
+        (204, b"", Status.COMPLETED),
+        (200, b'{"reference": 7}', Status.COMPLETED),
+        (200, b'{"reference": {"a": 1}}', Status.COMPLETED),
+        (200, b'{"reference": "' + b"x\\u0000" * 500 + b'"}', Status.COMPLETED),
+        (400, b"", Status.FAILED),
+        (402, b'{"reason": "' + b"x\\ud800" * 5000 + b'"}', Status.FAILED),
+        (422, b"<html>", Status.FAILED),
+        (400, b'{"reason": ["x"]}', Status.FAILED),
+        (200, b"[]", Status.PROCESSING),
+        (200, b"{", Status.PROCESSING),
+        (200, b"\xff", Status.PROCESSING),
+        (200, b"[" * 60_000, Status.PROCESSING),
+        *((code, b"{}", Status.PROCESSING) for code in (0, 100, 202, 206, 301, 401, 403, 404, 408, 409, 429, 500, 503)),
+    ],
+)
+def test_an_answer_is_read_with_care(code, body, status):
+    payout = make_payout()
+    claimed = Payout.objects.claim(payout.pk)
+    answer = gateways.HTTPGateway().read(code, body)
+    assert answer.status == status
+    if status != Status.PROCESSING:
+        assert Payout.objects.finish(claimed, answer.status, reference=answer.reference, reason=answer.reason)

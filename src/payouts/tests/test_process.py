@@ -1,0 +1,110 @@
+"""Claim, pay, finish: what one delivery of the message does to the row."""
+
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.models import Payout, Status
+from payouts.tasks import RETRY_LONGEST, backoff, process
+from payouts.tests.make import make_payout, make_processing, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+def row(payout):
+    return Payout.objects.get(pk=payout.pk)
+
+
+def processed(**fields):
+    payout = make_payout(**fields)
+    process(str(payout.pk))
+    return row(payout)
+
+
+def test_a_new_payout_is_paid():
+    payout = processed()
+    assert (payout.status, payout.attempt, payout.lease_until) == (Status.COMPLETED, 1, None)
+    assert payout.processed_at is not None
+    assert payout.gateway_reference == f"sandbox-{payout.pk}"
+
+
+def test_a_refused_payout_has_failed_with_a_reason():
+    payout = processed(recipient_details={"number": REFUSED_NUMBER})
+    assert (payout.status, payout.failure_reason) == (Status.FAILED, "The sandbox refuses this card.")
+
+
+def test_the_sandbox_refuses_at_random_if_told(settings):
+    settings.SANDBOX_FAILURE_RATE = 1
+    assert processed().status == Status.FAILED
+
+
+def test_an_unknown_outcome_stays_processing_and_is_due_later():
+    payout = processed(recipient_details={"number": UNKNOWN_NUMBER})
+    assert (payout.status, payout.attempt, payout.processed_at) == (Status.PROCESSING, 1, None)
+    assert Payout.objects.filter(pk=payout.pk, lease_until__gt=Now()).exists()
+
+
+def test_a_gateway_that_breaks_leaves_the_outcome_unknown(settings):
+    settings.SANDBOX_DELAY = "not a number"
+    assert processed().status == Status.PROCESSING
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.NEW])
+def test_a_second_delivery_changes_nothing(status):
+    payout = make_payout(status)
+    before = Payout.objects.values().get(pk=payout.pk)
+    process(str(payout.pk))
+    assert Payout.objects.values().get(pk=payout.pk) == before
+
+
+def test_a_deleted_payout_is_not_paid():
+    assert processed(deleted_at=Now()).status == Status.NEW
+
+
+def test_an_unknown_id_is_left_alone():
+    process("01a1fcaf-a016-7176-b7af-bb375d1fea01")
+
+
+def test_a_payout_whose_lease_ran_out_is_taken_over():
+    payout = make_processing(lease_is_over=True)
+    process(str(payout.pk))
+    assert (row(payout).status, row(payout).attempt) == (Status.COMPLETED, 2)
+
+
+def test_a_worker_that_was_overtaken_changes_nothing():
+    payout = make_payout()
+    slow = Payout.objects.claim(payout.pk)
+    Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
+    quick = Payout.objects.claim(payout.pk)
+    assert not Payout.objects.finish(slow, Status.FAILED, reason="too late")
+    assert Payout.objects.finish(quick, Status.COMPLETED)
+    assert row(payout).status == Status.COMPLETED
+
+
+def test_a_claim_reads_what_is_to_be_paid():
+    payout = make_payout(amount="7.77", currency="EUR", recipient_details={"iban": "x"}, comment="c")
+    claimed = Payout.objects.claim(payout.pk)
+    assert (str(claimed.amount), claimed.currency, claimed.recipient_details) == ("7.77", "EUR", {"iban": "x"})
+    assert (claimed.status, claimed.attempt, claimed.comment) == (Status.PROCESSING, 1, "c")
+
+
+def test_processing_takes_two_statements(django_assert_num_queries):
+    payout = make_payout()
+    with django_assert_num_queries(2):
+        process(str(payout.pk))
+
+
+def test_a_retry_by_hand_is_a_new_submission_to_the_gateway(api):
+    payout = processed(recipient_details={"number": REFUSED_NUMBER})
+    api.patch(url_of(payout), {"status": "NEW", "recipient_details": {"number": "4111111111111111"}})
+    process(str(payout.pk))
+    again = row(payout)
+    assert (again.status, again.submission, again.attempt) == (Status.COMPLETED, 2, 2)
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 5, 50, 10_000])
+def test_the_wait_before_the_next_attempt_grows_up_to_a_limit(attempt):
+    longest = min(timedelta(seconds=10) * 2 ** min(attempt - 1, 20), RETRY_LONGEST)
+    assert longest / 2 <= backoff(attempt) <= longest

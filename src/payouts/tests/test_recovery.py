@@ -1,0 +1,65 @@
+"""What recovery finds due, and that finding it does not depend on the size of the table."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+
+from payouts.models import Payout, Status
+from payouts.tests.make import REQUEST, make_payout, make_processing
+
+pytestmark = pytest.mark.django_db
+WAITED = timedelta(seconds=10)
+
+
+def old(seconds):
+    return Now() - timedelta(seconds=seconds)
+
+
+def test_takes_the_oldest_new_one_that_waited_too_long():
+    make_payout(created_at=old(9))
+    make_payout(created_at=old(20))
+    oldest = make_payout(created_at=old(30))
+    taken = Payout.objects.claim_new(WAITED)
+    assert (taken.pk, taken.status, taken.attempt) == (oldest.pk, Status.PROCESSING, 1)
+
+
+def test_takes_the_one_whose_lease_ran_out():
+    make_processing(lease_is_over=False)
+    due = make_processing(lease_is_over=True)
+    taken = Payout.objects.claim_overdue()
+    assert (taken.pk, taken.attempt) == (due.pk, 2)
+    assert Payout.objects.claim_overdue() is None
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+def test_leaves_what_is_done(status):
+    make_payout(status, created_at=old(99))
+    assert Payout.objects.claim_new(WAITED) is None
+    assert Payout.objects.claim_overdue() is None
+
+
+def test_leaves_what_was_deleted():
+    make_payout(created_at=old(99), deleted_at=Now())
+    assert Payout.objects.claim_new(WAITED) is None
+
+
+@pytest.mark.parametrize(
+    ("claim", "index"),
+    [(lambda: Payout.objects.claim_new(WAITED), "payout_new"), (Payout.objects.claim_overdue, "payout_processing")],
+)
+def test_reads_a_partial_index_however_many_are_finished(claim, index):
+    finished = {"status": Status.COMPLETED, "processed_at": Now(), "created_at": old(99)}
+    Payout.objects.bulk_create(Payout(**{**REQUEST, **finished}) for _ in range(5000))
+    make_payout(created_at=old(30))
+    make_processing(lease_is_over=True)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE payouts_payout")
+        with CaptureQueriesContext(connection) as queries:
+            assert claim() is not None
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {queries[0]['sql']}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert f"using {index} on" in plan
+    assert "Seq Scan" not in plan
