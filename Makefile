@@ -1,6 +1,6 @@
 # Everything a contributor does. uv is fetched into .uv where the machine has none.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
-RUN := $(UV) run --frozen
+RUN := $(UV) run --no-sync
 COMPOSE := docker compose -f docker-compose/docker-compose.local.yaml -p payouts_service
 
 help: ## Show this list

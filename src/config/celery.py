@@ -1,9 +1,14 @@
+import json
 import os
 import threading
+import time
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from celery import Celery, signals
 from kombu.asynchronous import get_event_loop
+from kombu.transport import filesystem
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -17,3 +22,16 @@ def wake_up(**_kwargs: Any) -> None:
     """A signal does not interrupt the poll for messages, which lasts up to ten seconds; another thread can."""
     if loop := get_event_loop():
         threading.Thread(target=loop.call_soon, args=(bool,)).start()
+
+
+class WholeMessages(filesystem.Channel):
+    """A reader takes a message as soon as it sees one, and ends if it is not all there: it is moved into sight."""
+
+    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:  # type: ignore[override]
+        name = f"{time.monotonic_ns()}_{uuid4()}.{queue}.msg"
+        unseen = Path(self.control_folder, name)
+        unseen.write_text(json.dumps(payload))
+        unseen.rename(Path(self.data_folder_out, name))
+
+
+filesystem.Transport.Channel = WholeMessages

@@ -1,5 +1,8 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.conf import settings
+from kombu import Connection
 
 from config.celery import app
 from payouts.tasks import Bell
@@ -41,3 +44,15 @@ def test_is_silent_for_a_while_after_a_failure_and_then_rings_again(bell, waitin
     Bell.silent_until = 1.0
     bell.ring("3", "r")
     assert (waiting(), Bell.silent_until) == (1, 0.0)
+
+
+def test_a_message_in_a_file_is_all_there_when_it_is_seen(tmp_path):
+    folders = {"data_folder_in": tmp_path, "data_folder_out": tmp_path, "control_folder": tmp_path / "control"}
+    (tmp_path / "control").mkdir()
+    seen = set()
+    with Connection("filesystem://", transport_options=folders) as connection, ThreadPoolExecutor(4) as writers:
+        channel = connection.channel()
+        writing = [writers.submit(channel._put, QUEUE, "ding") for _ in range(2000)]
+        while not all(message.done() for message in writing):
+            seen |= {file.stat().st_size for file in tmp_path.glob("*.msg")}
+    assert seen == {len('"ding"')}

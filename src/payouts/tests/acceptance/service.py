@@ -43,10 +43,10 @@ def call(method: str, url: str, body: Any = None, **headers: str) -> Answer:
         return Answer(error.code, dict(error.headers), error.read())
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 60, log: Path = Path(os.devnull)) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, "it did not come to pass in time"
+        assert time.monotonic() < deadline, f"it did not come to pass in time\n{log.read_text()}"
         time.sleep(0.05)
     return value
 
@@ -173,7 +173,7 @@ class Service:
         return call("GET", f"{self.payouts}{payout['id']}/").json()
 
     def until(self, payout: dict[str, Any], status: str) -> dict[str, Any]:
-        wait_until(lambda: self.get(payout)["status"] == status)
+        wait_until(lambda: self.get(payout)["status"] == status, log=self.log)
         return self.get(payout)
 
     def connect(self) -> Connection:
