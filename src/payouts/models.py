@@ -86,20 +86,15 @@ def validate_recipient_details(details: object) -> None:
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
     """The same for requests of the same meaning, however they are written."""
-    blank = {"user_id": None, "comment": ""}
-    text = json.dumps(_plain({**blank, **fields}), sort_keys=True, default=lambda amount: f"{amount:.2f}")
-    return hashlib.sha256(text.encode()).hexdigest()
 
+    def number(text: str) -> float:
+        """1.0 is 1."""
+        return int(float(text)) if float(text).is_integer() else float(text)
 
-def _plain(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _plain(inner) for key, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case float() if value.is_integer():
-            return int(value)
-    return value
+    # The serializer has brought the amount to two places.
+    written = json.dumps({"user_id": None, "comment": "", **fields}, default=str)
+    same = json.dumps(json.loads(written, parse_float=number), sort_keys=True)
+    return hashlib.sha256(same.encode()).hexdigest()
 
 
 def sources(fields: Mapping[str, Any]) -> set[str]:
