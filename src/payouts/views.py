@@ -13,7 +13,7 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from payouts import tasks
-from payouts.filters import PayoutFilter, PayoutPagination
+from payouts.filters import PayoutPagination, PayoutQuery
 from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange, Status, fingerprint
 from payouts.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
 
@@ -94,13 +94,16 @@ class PayoutViewSet(ModelViewSet[Payout]):
 
     queryset = Payout.objects.live()
     serializer_class = PayoutSerializer
-    filterset_class = PayoutFilter
     pagination_class = PayoutPagination
     lookup_value_converter = "uuid"
 
     def get_serializer_class(self) -> type[BaseSerializer[Payout]]:
         by_action = {"update": PayoutPutSerializer, "partial_update": PayoutPatchSerializer}
         return by_action.get(self.action) or super().get_serializer_class()
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        asked = PayoutQuery(data=self.request.query_params, partial=True)
+        return asked.find(queryset) if self.action == "list" else queryset
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get("Idempotency-Key")
@@ -146,7 +149,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
             raise Conflict(self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @action(detail=True, filterset_class=None, serializer_class=ChangeSerializer)
+    @action(detail=True, serializer_class=ChangeSerializer)
     def history(self, request: Request, pk: UUID) -> Response:
         changes: Any = PayoutChange.objects.filter(payout_id=pk)
         page = self.paginate_queryset(changes)

@@ -124,6 +124,11 @@ def test_filters_by_any_of_several_statuses(api):
     assert set(found(api, "status=NEW&status=FAILED")) == {made["NEW"], made["FAILED"]}
 
 
+def test_filters_nothing_but_the_list(api):
+    payout = make_payout()
+    assert api.patch(f"{URL}{payout.pk}/?status=x&currency=EUR", {"comment": "x"}).status_code == 200
+
+
 def test_filters_by_currency_and_user(api):
     mine = make_payout(user_id=7, currency="EUR")
     make_payout(user_id=7)
