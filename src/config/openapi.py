@@ -38,7 +38,7 @@ SCHEMAS = {
     "FieldErrors": openapi.Schema(
         type=openapi.TYPE_OBJECT,
         description="The messages by the name of the field that they are about, or `detail` alone.",
-        additional_properties=openapi.Schema(type=openapi.TYPE_ARRAY, items=TEXT),
+        additional_properties=TEXTS,
         example={"amount": ["Ensure this value is greater than or equal to 0.01."]},
     ),
     "Conflict": openapi.Schema(
@@ -48,16 +48,20 @@ SCHEMAS = {
         example={"detail": "A payout that is COMPLETED does not allow this.", "status": "COMPLETED", "allowed": []},
     ),
 }
+SENDING = {"create", "update", "partial_update"}
+CHANGING = {"update", "partial_update", "destroy"}
+READING = {"list", "retrieve", "history"}
 ERRORS = {
-    400: ("FieldErrors", "Something in the request cannot be used; the answer names it."),
-    404: ("Error", "There is no such payout."),
-    409: ("Conflict", "The payout's status does not allow this; nothing was changed."),
-    410: ("Error", "The payout that this `Idempotency-Key` created was deleted."),
-    413: ("Error", "The body is longer than 64 KiB."),
-    415: ("Error", "The body is not `application/json`."),
-    422: ("Error", "This `Idempotency-Key` came with another payout before."),
-    503: ("Error", "The database is not available. Nothing was changed; see `Retry-After`."),
+    400: ("Something in the request cannot be used; the answer names it.", SENDING | {"list", "history"}),
+    404: ("There is no such payout.", CHANGING | {"retrieve", "history"}),
+    409: ("The payout's status does not allow this; nothing was changed.", CHANGING),
+    410: ("The payout that this `Idempotency-Key` created was deleted.", {"create"}),
+    413: ("The body is longer than 64 KiB.", SENDING),
+    415: ("The body is not `application/json`.", SENDING),
+    422: ("This `Idempotency-Key` came with another payout before.", {"create"}),
+    503: ("The database is not available. Nothing was changed; see `Retry-After`.", READING | SENDING | CHANGING),
 }
+SCHEMA_OF = {400: "FieldErrors", 409: "Conflict"}
 SUCCESSES = {
     "200": "It as it is now, or a page of them; after a POST: what the same key created before.",
     "201": "The payout is accepted. `Location` is where to follow it.",
@@ -76,16 +80,6 @@ IDEMPOTENCY_KEY = openapi.Parameter(
     description="A name of your own for this request, to retry it safely. 1 to 255 printable characters.",
     type=openapi.TYPE_STRING,
 )
-BODY_ERRORS = (400, 413, 415, 503)
-ERRORS_OF = {
-    "list": (400, 503),
-    "create": (410, 422, *BODY_ERRORS),
-    "retrieve": (404, 503),
-    "update": (404, 409, *BODY_ERRORS),
-    "partial_update": (404, 409, *BODY_ERRORS),
-    "destroy": (404, 409, 503),
-    "history": (400, 404, 503),
-}
 
 
 class ExampleInspector(FieldInspector):
@@ -122,8 +116,9 @@ class AutoSchema(SwaggerAutoSchema):
         for name, schema in SCHEMAS.items():
             definitions.setdefault(name, lambda schema=schema: schema)
         errors = {
-            str(code): openapi.Response(ERRORS[code][1], openapi.SchemaRef(definitions, ERRORS[code][0]))
-            for code in ERRORS_OF[self.view.action]
+            str(code): openapi.Response(description, openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error")))
+            for code, (description, actions) in ERRORS.items()
+            if self.view.action in actions
         }
         replay = {"200": self.get_default_response_serializer()} if self.view.action == "create" else {}
         successes = {
