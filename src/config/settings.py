@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import environ
+from celery.utils.serialization import strtobool
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
 from kombu.transport import TRANSPORT_ALIASES
@@ -20,25 +20,15 @@ class Env(environ.Env):
 
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         try:
-            if bool in (*args, kwargs.get("cast")):
-                self._refuse_other_than_boolean(var)
             return super().get_value(var, *args, **kwargs)
-        except (ImproperlyConfigured, LookupError, ValueError) as error:
+        except (ImproperlyConfigured, LookupError, TypeError, ValueError) as error:
             sys.exit(f"The setting {var} cannot be used: {error}")
 
-    def _refuse_other_than_boolean(self, var: str) -> None:
-        # environ takes everything that it does not know for False, typing errors too.
-        if self.ENVIRON.get(var, "no").lower() not in (*self.BOOLEAN_TRUE_STRINGS, "false", "no", "off", "0"):
-            raise ValueError("it is neither true nor false")
-
-
-def url_of(*schemes: str) -> Callable[[str], str]:
-    def cast(url: str) -> str:
-        if urlsplit(url).scheme not in schemes:
-            raise ValueError(f"it does not begin with {schemes[0]}://")
+    def url_of(self, var: str, default: str, *schemes: str) -> str:
+        url: str = self(var, default=default)
+        if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
+            sys.exit(f"The setting {var} cannot be used: it does not begin with {schemes[0]}://")
         return url
-
-    return cast
 
 
 def positive(number: str) -> float:
@@ -47,22 +37,19 @@ def positive(number: str) -> float:
     return float(number)
 
 
-def language(code: str) -> str:
-    if code not in dict(LANGUAGES):
-        raise ValueError(f"it is none of {', '.join(dict(LANGUAGES))}")
-    return code
-
-
 SRC = Path(__file__).resolve().parent.parent
 env = Env()
 env.read_env(SRC.parent / ".env")
 env.ENVIRON = {name: value for name, value in os.environ.items() if value}
 
-DEBUG = env.bool("DEBUG", False)
+# Not env.bool, which takes everything that it does not know for False, typing errors too.
+DEBUG = env.get_value("DEBUG", cast=strtobool, default=False)
 SECRET_KEY = env("SECRET_KEY", default="insecure, for DEBUG only" if DEBUG else env.NOTSET)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
-LANGUAGE_CODE = env.get_value("LANGUAGE_CODE", cast=language, default="en")
+LANGUAGE_CODE = env("LANGUAGE_CODE", default="en")
+if LANGUAGE_CODE not in dict(LANGUAGES):
+    sys.exit(f"The setting LANGUAGE_CODE cannot be used: it is none of {', '.join(dict(LANGUAGES))}")
 TIME_ZONE = str(env.get_value("TIME_ZONE", cast=ZoneInfo, default="UTC"))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
@@ -96,7 +83,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
-WSGI_APPLICATION = "config.wsgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -122,9 +108,9 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 
-DATABASE_URL = env.get_value("DATABASE_URL", cast=url_of("postgresql", "postgres"), default="")
+DATABASE_URL = env.url_of("DATABASE_URL", "", "postgresql", "postgres")
 DATABASE: dict[str, Any] = (
-    env.db_url_config(DATABASE_URL)
+    env.get_value("DATABASE_URL", cast=env.db_url_config)
     if DATABASE_URL
     else {
         "ENGINE": "django.db.backends.postgresql",
@@ -161,11 +147,9 @@ SWAGGER_SETTINGS = {
     "DEFAULT_AUTO_SCHEMA_CLASS": "config.openapi.AutoSchema",
 }
 
-CELERY_BROKER_URL = env.get_value(
-    "CELERY_BROKER_URL", cast=url_of("amqp", *TRANSPORT_ALIASES), default="amqp://guest:guest@localhost:5672//"
-)
+CELERY_BROKER_URL = env.url_of("CELERY_BROKER_URL", "amqp://guest:guest@localhost:5672//", "amqp", *TRANSPORT_ALIASES)
 CELERY_RESULT_BACKEND = env("CELERY_RESULT_BACKEND", default="rpc://")
-CELERY_TASK_TRACK_STARTED = env.bool("CELERY_TASK_TRACK_STARTED", False)
+CELERY_TASK_TRACK_STARTED = env.get_value("CELERY_TASK_TRACK_STARTED", cast=strtobool, default=False)
 CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
 CELERY_IMPORTS = ["payouts.recovery"]
 CELERY_TASK_DEFAULT_QUEUE = env("CELERY_TASK_DEFAULT_QUEUE", default="payouts")
@@ -177,12 +161,9 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_PUBLISH_RETRY = False
 # After a lost connection, pool threads would restore the prefetch count on the socket that the main thread reads.
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
-# Threads cannot be cancelled; the guarded UPDATEs make a second delivery harmless.
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # Its queue refuses a second worker of the same name, and RabbitMQ 4.3 refuses the queue.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # A worker outlasts any outage of the broker.
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 # LOGGING below holds for the worker too.
@@ -200,7 +181,7 @@ else:
     # Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
-PAYOUT_GATEWAY_URL = env.get_value("PAYOUT_GATEWAY_URL", cast=url_of("https", "http"), default="")
+PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
 PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
 PAYOUT_GATEWAY_TIMEOUT = env.get_value("PAYOUT_GATEWAY_TIMEOUT", cast=positive, default=20)
@@ -214,22 +195,13 @@ if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "config.tracing.RequestIdFilter"}},
-    "formatters": {"line": {"format": "{asctime} {levelname} {name} [{request_id}] {message}", "style": "{"}},
-    "handlers": {
-        "stdout": {
-            "class": "logging.StreamHandler",
-            "stream": "ext://sys.stdout",
-            "filters": ["request_id"],
-            "formatter": "line",
-        }
-    },
+    "formatters": {"line": {"()": "config.tracing.Formatter"}},
+    "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
     "root": {"handlers": ["stdout"], "level": "INFO"},
     "loggers": {
         # Gunicorn's access log and the payout's own lines say it already.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},
-        "django.server": {"handlers": [], "level": "INFO"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
     },

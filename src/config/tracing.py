@@ -32,7 +32,10 @@ class RequestIdMiddleware:
         return response
 
 
-class RequestIdFilter(logging.Filter):
-    def filter(self, record: logging.LogRecord) -> bool:
+class Formatter(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("{asctime} {levelname} {name} [{request_id}] {message}", style="{")
+
+    def format(self, record: logging.LogRecord) -> str:
         record.request_id = request_id.get()
-        return True
+        return super().format(record)
