@@ -1,6 +1,7 @@
 """Everything that can be set, read from the environment and from `.env` beside `src`."""
 
 import os
+import select
 import sys
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import environ
+import psycopg
 from celery.utils.serialization import strtobool
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
@@ -122,11 +124,26 @@ DATABASE: dict[str, Any] = (
     }
 )
 THREADS = max(env.int("API_THREADS", 4), env.int("CELERY_CONCURRENCY", 4))
-DATABASE["CONN_HEALTH_CHECKS"] = True
+
+
+def refuse_closed(connection: psycopg.Connection) -> None:
+    """What a server says unasked is that it goes away. To ask whether it is there would be one more round trip."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        raise psycopg.OperationalError("closed by the server")
+
+
 DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
     # Celery and Django close connections after every task and request; the pool keeps them open. It has one for each
     # thread, those of recovery included.
-    "pool": {"min_size": 1, "max_size": env.int("DB_POOL_SIZE", THREADS + 12), "timeout": 2, "reconnect_timeout": 3},
+    "pool": {
+        "min_size": 1,
+        "max_size": env.int("DB_POOL_SIZE", THREADS + 12),
+        "timeout": 2,
+        "reconnect_timeout": 3,
+        "check": refuse_closed,
+    },
     "connect_timeout": 5,
     "options": "-c statement_timeout=10s",
 }
@@ -161,9 +178,12 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_PUBLISH_RETRY = False
 # After a lost connection, pool threads would restore the prefetch count on the socket that the main thread reads.
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
+# Threads cannot be cancelled; the guarded UPDATEs make a second delivery harmless.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # Its queue refuses a second worker of the same name, and RabbitMQ 4.3 refuses the queue.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # A worker outlasts any outage of the broker.
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 # LOGGING below holds for the worker too.

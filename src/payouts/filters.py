@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
 from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, Currency, Payout, Status
-from payouts.serializers import PlainDecimalField, PlainIntegerField
+from payouts.serializers import BuiltOnce, PlainDecimalField, PlainIntegerField
 
 ORDERINGS = ("created_at", "-created_at", "amount", "-amount")
 COUNT_LIMIT = 10_000
@@ -33,7 +33,7 @@ class MomentField(serializers.DateTimeField):
         return value if timezone.is_aware(value) else super().enforce_timezone(value)
 
 
-class PayoutQuery(serializers.Serializer[Payout]):
+class PayoutQuery(BuiltOnce):
     """The filters; `source` is the lookup."""
 
     status = serializers.MultipleChoiceField(

@@ -2,7 +2,9 @@ import re
 from typing import Any
 
 from django.db import models
+from django.utils.functional import cached_property
 from rest_framework import serializers
+from rest_framework.utils.serializer_helpers import BindingDict
 
 from payouts.models import Payout, PayoutChange
 
@@ -26,7 +28,21 @@ class PlainIntegerField(PlainNumber, serializers.IntegerField):
     pass
 
 
-class PayoutSerializer(serializers.ModelSerializer[Payout]):
+class BuiltOnce(serializers.Serializer):
+    """Its fields hold nothing of a request, and building them anew took a third of each: all share one set."""
+
+    built: dict[Any, BindingDict] = {}
+
+    @cached_property
+    def fields(self) -> BindingDict:
+        kind = type(self), self.partial
+        if kind not in self.built:
+            unbound = type(self)(partial=self.partial)
+            self.built[kind] = super(BuiltOnce, unbound).fields
+        return self.built[kind]
+
+
+class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
     serializer_field_mapping = {
         **serializers.ModelSerializer.serializer_field_mapping,
         models.DecimalField: PlainDecimalField,
@@ -63,7 +79,7 @@ class PayoutPatchSerializer(PayoutPutSerializer):
         extra_kwargs = {name: {"required": False} for name in ("amount", "currency", "recipient_details")}
 
 
-class ChangeSerializer(serializers.ModelSerializer[PayoutChange]):
+class ChangeSerializer(BuiltOnce, serializers.ModelSerializer[PayoutChange]):
     changes = serializers.JSONField(help_text="The new values of what changed.")
 
     class Meta:

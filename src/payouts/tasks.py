@@ -7,6 +7,7 @@ import threading
 import time
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from celery import shared_task, signals
 from django.conf import settings
@@ -62,7 +63,7 @@ class Bell(threading.local):
             Bell.silent_until = now + SILENT_SECONDS
         try:
             self._connect()
-            process.apply_async((payout_id,), headers={"request_id": request_id}, producer=self.producer)
+            self._publish(payout_id, request_id)
             Bell.silent_until = 0.0
         except Exception as error:  # noqa: BLE001
             Bell.silent_until = time.monotonic() + SILENT_SECONDS
@@ -75,6 +76,15 @@ class Bell(threading.local):
         if self.producer is None:
             # No heartbeat: nobody would send it.
             self.producer = app.amqp.Producer(app.connection_for_write(heartbeat=0, **PUBLISHING))
+
+    def _publish(self, payout_id: str, request_id: str) -> None:
+        """Sends what `process.delay(payout_id)` would, which takes six times as long to compose it."""
+        self.producer.publish(
+            ((payout_id,), {}, {}),
+            routing_key=app.conf.task_default_queue,
+            declare=[app.amqp.queues[app.conf.task_default_queue]],
+            headers={"task": process.name, "id": uuid4().hex, "ignore_result": True, "request_id": request_id},
+        )
 
     def _is_dead(self) -> bool:
         """A socket that the broker has closed would swallow one more message without a word."""

@@ -102,8 +102,9 @@ class PayoutViewSet(ModelViewSet[Payout]):
         return by_action.get(self.action) or super().get_serializer_class()
 
     def filter_queryset(self, queryset: Any) -> Any:
-        asked = PayoutQuery(data=self.request.query_params, partial=True)
-        return asked.find(queryset) if self.action == "list" else queryset
+        if self.action != "list":
+            return queryset
+        return PayoutQuery(data=self.request.query_params, partial=True).find(queryset)
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         key = request.headers.get("Idempotency-Key")
