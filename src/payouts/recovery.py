@@ -7,8 +7,7 @@ They claim, pay and finish as the task does, so any number of workers may do it 
 import logging
 import random
 import threading
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import bootsteps
@@ -22,76 +21,55 @@ from payouts.models import Payout
 
 logger = logging.getLogger(__name__)
 
+# For the NEW, and as many for the PROCESSING, so that payouts whose gateway hangs hold up only each other.
 THREADS = 4
 
 
-class Lane(threading.Thread):
-    """
-    Looks for due payouts of one kind and pays them on threads of its own.
-
-    There is a lane for the NEW and one for the PROCESSING, so that payouts whose gateway hangs hold up only each other.
-    """
-
-    def __init__(self, name: str, claim: Callable[[], Payout | None], worker: str) -> None:
-        super().__init__(name=f"recovery-{name}", daemon=True)
-        self.claim = claim
-        self.actor = f"recovery {worker}"
-        self.stopping = threading.Event()
-        self.in_hand: set[Future[None]] = set()
-
-    def run(self) -> None:
-        tracing.actor.set(self.actor)
-        with ThreadPoolExecutor(THREADS) as executor:
-            # Not all workers at the same moment.
-            while not self.stopping.wait(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds() * random.uniform(0.5, 1)):  # noqa: S311
-                try:
-                    self.sweep(executor)
-                except (InterfaceError, OperationalError) as error:
-                    logger.warning("recovery waits for the database: %s", error)
-                except Exception:
-                    logger.exception("recovery goes on after this")
-                finally:
-                    connection.close()
-
-    def sweep(self, executor: ThreadPoolExecutor) -> None:
-        """Pays until nothing is due, and has never more in hand than it has threads."""
-        while not self.stopping.is_set():
-            self.in_hand = {future for future in self.in_hand if not future.done()}
-            if len(self.in_hand) == THREADS:
-                wait(self.in_hand, timeout=1, return_when=FIRST_COMPLETED)
-            elif payout := self.claim():
-                self.in_hand.add(executor.submit(self.pay, payout))
-            else:
-                return
-
-    def pay(self, payout: Payout) -> None:
-        tracing.actor.set(self.actor)
+def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.Event) -> None:
+    """Every now and then pays, one by one, until nothing is due."""
+    tracing.actor.set(actor)
+    # Not all at the same moment.
+    while not stopping.wait(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds() * random.uniform(0.5, 1)):  # noqa: S311
         try:
-            tasks.pay(payout)
+            while not stopping.is_set() and (payout := claim()):
+                pay(payout)
+        except (InterfaceError, OperationalError) as error:
+            logger.warning("recovery waits for the database: %s", error)
         except Exception:
-            logger.exception("payout %s: its outcome was not written, its lease will run out", payout.pk)
+            logger.exception("recovery goes on after this")
         finally:
             connection.close()
+
+
+def pay(payout: Payout) -> None:
+    # The claim's connection is neither held nor lost while the gateway takes its time.
+    connection.close()
+    try:
+        tasks.pay(payout)
+    except Exception:
+        logger.exception("payout %s: its outcome was not written, its lease will run out", payout.pk)
+        connection.close()
 
 
 class Recovery(bootsteps.StartStopStep):
     # After the pool, hence stopped before it: on SIGTERM nothing new is taken, and what is in hand is waited for.
     requires = ("celery.worker.components:Pool",)
-    lanes: tuple[Lane, ...] = ()
+    stopping = threading.Event()
+    threads: Sequence[threading.Thread] = ()
 
     def start(self, worker: Any) -> None:
-        self.lanes = (
-            Lane("new", lambda: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL), worker.hostname),
-            Lane("overdue", Payout.objects.claim_overdue, worker.hostname),
-        )
-        for lane in self.lanes:
-            lane.start()
+        claims = (lambda: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL), Payout.objects.claim_overdue)
+        self.threads = [
+            threading.Thread(target=recover, args=(claim, f"recovery {worker.hostname}", self.stopping), daemon=True)
+            for claim in claims * THREADS
+        ]
+        for thread in self.threads:
+            thread.start()
 
     def stop(self, worker: Any) -> None:
-        for lane in self.lanes:
-            lane.stopping.set()
-        for lane in self.lanes:
-            lane.join()
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
 
 
 app.steps["worker"].add(Recovery)
