@@ -24,13 +24,8 @@ class Conflict(exceptions.APIException):
     status_code = status.HTTP_409_CONFLICT
 
     def __init__(self, payout: Payout) -> None:
-        super().__init__()
-        detail: Any = {
-            "detail": _("A payout that is %(status)s does not allow this.") % {"status": payout.status},
-            "status": payout.status,
-            "allowed": payout.allowed,
-        }
-        self.detail = detail
+        detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
+        super().__init__({"detail": detail, "status": payout.status, "allowed": payout.allowed})
 
 
 class KeyReused(exceptions.APIException):
