@@ -87,7 +87,6 @@ class HTTPGateway:
 
     def __init__(self) -> None:
         self.threads = threading.local()
-        self.certificates = ssl.get_default_verify_paths().cafile
 
     def pay(self, payout: Payout) -> Answer:
         fields = ("amount", "currency", "recipient_details", "comment")
@@ -139,8 +138,8 @@ class HTTPGateway:
             curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
             curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
             curl.setopt(pycurl.NOSIGNAL, 1)
-            if self.certificates:
-                curl.setopt(pycurl.CAINFO, self.certificates)
+            if certificates := ssl.get_default_verify_paths().cafile:
+                curl.setopt(pycurl.CAINFO, certificates)
             self.threads.curl = curl
         return self.threads.curl
 
