@@ -91,11 +91,18 @@ class HTTPGateway:
     def pay(self, payout: Payout) -> Answer:
         fields = ("amount", "currency", "recipient_details", "comment")
         request = {"id": payout.pk, **{name: getattr(payout, name) for name in fields}}
+        key = f"{payout.pk}:{payout.submission}"
+        headers = ["Content-Type: application/json", "Expect:", f"Idempotency-Key: {key}"]
+        if settings.PAYOUT_GATEWAY_TOKEN:
+            headers.append(f"Authorization: Bearer {settings.PAYOUT_GATEWAY_TOKEN}")
+        curl = self._curl()
+        curl.setopt(pycurl.HTTPHEADER, headers)
+        curl.setopt(pycurl.POSTFIELDS, json.dumps(request, default=str).encode())
         try:
-            code, body = self._post(json.dumps(request, default=str).encode(), f"{payout.pk}:{payout.submission}")
+            body = curl.perform_rb()
         except pycurl.error as error:
             return Answer.unknown(f"curl error {error.args[0]}: {error.args[1]}")
-        return self.read(code, body)
+        return self.read(curl.getinfo(pycurl.RESPONSE_CODE), body)
 
     def read(self, code: int, body: bytes) -> Answer:
         if code not in (*self.PAID, *self.REFUSED):
@@ -113,30 +120,14 @@ class HTTPGateway:
         reference = said.get("reference", "")
         return Answer.paid(str(reference) if isinstance(reference, str | int) else "")
 
-    def _post(self, body: bytes, key: str) -> tuple[int, bytes]:
-        answer = bytearray()
-
-        def receive(chunk: bytes) -> int | None:
-            answer.extend(chunk)
-            # Anything but None or the length makes libcurl give up.
-            return None if len(answer) <= ANSWER_MAX_BYTES else -1
-
-        curl = self._curl()
-        headers = ["Content-Type: application/json", "Expect:", f"Idempotency-Key: {key}"]
-        if settings.PAYOUT_GATEWAY_TOKEN:
-            headers.append(f"Authorization: Bearer {settings.PAYOUT_GATEWAY_TOKEN}")
-        curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.POSTFIELDS, body)
-        curl.setopt(pycurl.WRITEFUNCTION, receive)
-        curl.perform()
-        return curl.getinfo(pycurl.RESPONSE_CODE), bytes(answer)
-
     def _curl(self) -> pycurl.Curl:
         if not hasattr(self.threads, "curl"):
             curl = pycurl.Curl()
             curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
             curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
             curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
+            # Of an answer whose length nobody tells, too.
+            curl.setopt(pycurl.MAXFILESIZE, ANSWER_MAX_BYTES)
             curl.setopt(pycurl.NOSIGNAL, 1)
             if certificates := ssl.get_default_verify_paths().cafile:
                 curl.setopt(pycurl.CAINFO, certificates)

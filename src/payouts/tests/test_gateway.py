@@ -67,7 +67,9 @@ def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
     assert (payout.status, payout.failure_reason) == (Status.FAILED, "The card **** 1234 is refused.")
 
 
-@pytest.mark.parametrize("mode", ["500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken"])
+@pytest.mark.parametrize(
+    "mode", ["500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "long", "broken"]
+)
 def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mode):
     gateway(mode)
     payout = processed()

@@ -92,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.drip()
             case "page":
                 self.answer(200, "<html>The proxy is being maintained</html>")
+            case "long":
+                self.answer(200, "{}" + " " * 64 * 1024)
             case _ if entry.paid:
                 self.answer(201, {"reference": f"ref-{entry.payout[-12:]}"})
             case _:
