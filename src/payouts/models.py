@@ -14,7 +14,7 @@ from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
-from django.db import IntegrityError, connection, models
+from django.db import connection, models
 from django.db.models import F, Func, Q, Value
 from django.db.models.functions import Cast, Length, Now
 from django.db.models.lookups import Exact, LessThanOrEqual
@@ -139,7 +139,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
         # What the subquery found may be gone when its row is reached, so the guard is said again.
-        rows = self.raw(
+        return self._one(
             f"""
             UPDATE payouts_payout
                SET status = 'PROCESSING', attempt = attempt + 1,
@@ -151,25 +151,44 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             """,  # noqa: S608
             {"lease": settings.PAYOUT_LEASE, "by": changed_by(), **parameters},
         )
-        return next(iter(rows), None)
+
+    def _one(self, statement: str, parameters: Mapping[str, Any]) -> "Payout | None":
+        """What `raw()` would find, in half its time."""
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            row = cursor.fetchone()
+            if row is None:
+                return None
+            payout = self.model.from_db(self.db, [column.name for column in cursor.description], row)
+        payout.recipient_details = json.loads(payout.recipient_details)
+        return payout
 
     def accept(self, fields: Mapping[str, Any], key: str | None = None, caller: str = "") -> "tuple[Payout, bool]":
         """Creates the payout, or finds the one that this caller's key has created already."""
-        payout = self.model(
-            **fields,
-            caller=caller,
-            idempotency_key=key,
-            fingerprint=fingerprint(fields) if key else None,
-            changed_by=changed_by(),
+        # The INSERT decides, so of two at the same moment exactly one creates.
+        payout = self._one(
+            """
+            INSERT INTO payouts_payout
+                   (id, user_id, amount, currency, recipient_details, comment, status, failure_reason,
+                    gateway_reference, submission, attempt, changed_by, caller, idempotency_key, fingerprint)
+            VALUES (%(id)s, %(user_id)s, %(amount)s, %(currency)s, %(details)s, %(comment)s, 'NEW', '',
+                    '', 1, 0, %(by)s, %(caller)s, %(key)s, %(fingerprint)s)
+            ON CONFLICT (caller, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+            RETURNING *
+            """,
+            {
+                "user_id": None,
+                "comment": "",
+                **fields,
+                "id": uuid7(),
+                "details": json.dumps(fields["recipient_details"]),
+                "by": changed_by(),
+                "caller": caller,
+                "key": key,
+                "fingerprint": fingerprint(fields) if key else None,
+            },
         )
-        try:
-            payout.save(force_insert=True)
-        except IntegrityError as error:
-            # The INSERT decides, so of two at the same moment exactly one creates.
-            if "payout_idempotency_key" not in str(error):
-                raise
-            return self.get(caller=caller, idempotency_key=key), False
-        return payout, True
+        return (payout, True) if payout else (self.get(caller=caller, idempotency_key=key), False)
 
     def finish(self, payout: "Payout", status: Status, again_in: timedelta | None = None, **said: str) -> bool:
         """

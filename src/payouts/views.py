@@ -8,7 +8,6 @@ from rest_framework import exceptions, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.reverse import reverse
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
@@ -125,7 +124,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
 
     def get_success_headers(self, data: Any) -> dict[str, str]:
-        return {"Location": reverse("payout-detail", args=[data["id"]], request=self.request)}
+        return {"Location": self.request.build_absolute_uri(f"{data['id']}/")}
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         change = self.get_serializer(data=request.data)
