@@ -68,6 +68,8 @@ class Recovery(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         self.stopping.set()
+        # What waits for a thread of the pool would keep a terminated worker busy: the broker gives it to another.
+        worker.pool.executor.shutdown(wait=False, cancel_futures=True)
         for thread in self.threads:
             thread.join()
 
