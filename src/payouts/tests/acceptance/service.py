@@ -109,8 +109,9 @@ class Gateway:
 
 
 class Service:
-    def __init__(self, database: Any, **environment: str) -> None:
+    def __init__(self, database: Any, root: Path = ROOT, **environment: str) -> None:
         self.database = database
+        self.root = root
         self.port = free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.payouts = f"{self.base}/api/v1/payouts/"
@@ -119,6 +120,7 @@ class Service:
             **os.environ,
             **database.environment(),
             "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(root / "src"),
             "PORT": str(self.port),
             "API_HOST": "127.0.0.1",
             "CELERY_BROKER_URL": BROKER,
@@ -132,7 +134,7 @@ class Service:
     def start(self, script: str, **environment: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [ROOT / script],
+                [self.root / script],
                 cwd="/",
                 env={**self.environment, **environment},
                 stdout=log,
