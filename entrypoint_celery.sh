@@ -2,6 +2,7 @@
 # The worker: pays what the bell or the clock brings, CELERY_CONCURRENCY payouts at a time.
 set -eu
 cd "$(dirname "$0")/src"
+export PGOPTIONS="${PGOPTIONS:--c statement_timeout=10s}"
 exec celery -A config.celery worker \
     --pool=threads \
     --concurrency="${CELERY_CONCURRENCY:-4}" \

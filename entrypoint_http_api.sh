@@ -4,6 +4,8 @@ set -eu
 cd "$(dirname "$0")/src"
 # Gunicorn touches a file for each heartbeat; on a disk that can hang a worker.
 if [ -w /dev/shm ]; then heartbeats=/dev/shm; else heartbeats=/tmp; fi
+# No request may keep PostgreSQL busy for long; a list that would is refused.
+export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s}"
 exec gunicorn config.wsgi:application \
     --bind "${API_HOST:-0.0.0.0}:${PORT:-8080}" \
     --workers "${WEB_CONCURRENCY:-2}" \

@@ -6,14 +6,19 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
+from psycopg.errors import QueryCanceled
 from rest_framework import status, views
+from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 
 RETRY_AFTER_SECONDS = "5"
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    if isinstance(error.__cause__, QueryCanceled) and context["view"].action == "list":
+        error = ValidationError({"detail": _("This takes too long. Narrow it by user_id or created_after.")})
     if isinstance(error, OperationalError | InterfaceError):
         views.set_rollback()
         return Response(

@@ -145,7 +145,6 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
         "check": refuse_closed,
     },
     "connect_timeout": 5,
-    "options": "-c statement_timeout=10s",
 }
 DATABASES = {"default": DATABASE}
 

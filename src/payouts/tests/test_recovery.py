@@ -48,7 +48,10 @@ def test_leaves_what_was_deleted():
 
 @pytest.mark.parametrize(
     ("claim", "index"),
-    [(lambda: Payout.objects.claim_new(WAITED), "payout_new"), (Payout.objects.claim_overdue, "payout_processing")],
+    [
+        (lambda: Payout.objects.claim_new(WAITED), "payout_by_status"),
+        (Payout.objects.claim_overdue, "payout_processing"),
+    ],
 )
 def test_reads_a_partial_index_however_many_are_finished(claim, index):
     finished = {"status": Status.COMPLETED, "processed_at": Now(), "created_at": old(99)}

@@ -17,7 +17,7 @@ class Command(migrate.Command):
         require_database()
         with connections[options["database"]].cursor() as cursor:
             # Behind whoever waits for a table's lock all others wait: it fails instead, to be started again.
-            cursor.execute("SET statement_timeout = 0; SET lock_timeout = '3s'")
+            cursor.execute("SET lock_timeout = '3s'")
             # Polls: a session that waits in pg_advisory_lock deadlocks with CREATE INDEX CONCURRENTLY.
             while not cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()[0]:
                 time.sleep(POLL_SECONDS)

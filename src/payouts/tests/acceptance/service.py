@@ -70,8 +70,11 @@ class Database:
     def drop(self) -> None:
         self._maintain(f"DROP DATABASE {self.name} WITH (FORCE)")
 
+    def connect(self) -> psycopg.Connection:
+        return psycopg.connect(**self.parameters, dbname=self.name, autocommit=True)
+
     def rows(self, query: str, *parameters: Any) -> list[Any]:
-        with psycopg.connect(**self.parameters, dbname=self.name, autocommit=True) as reader:
+        with self.connect() as reader:
             return reader.execute(query, parameters).fetchall()
 
     def environment(self) -> dict[str, str]:

@@ -68,6 +68,16 @@ def test_a_worker_without_a_gateway_does_not_start(own_service):
     assert "The worker cannot pay" in own_service.output()
 
 
+def test_a_list_that_takes_too_long_is_refused(own_service):
+    own_service.start_api(PGOPTIONS="-c statement_timeout=200ms")
+    payout = own_service.post()
+    with own_service.database.connect() as other, other.transaction():
+        other.execute("LOCK TABLE payouts_payout")
+        answers = [call("GET", url) for url in (own_service.payouts, f"{own_service.payouts}{payout['id']}/")]
+    assert [answer.status for answer in answers] == [400, 503]
+    assert "takes too long" in answers[0].json()["detail"]
+
+
 def test_a_terminated_worker_finishes_what_it_has_in_hand(own_service):
     own_service.start_api()
     worker = own_service.start_worker(SANDBOX_DELAY="1")
