@@ -131,6 +131,7 @@ def refuse_closed(connection: psycopg.Connection) -> None:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
+        connection.close()
         raise psycopg.OperationalError("closed by the server")
 
 
