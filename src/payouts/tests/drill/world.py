@@ -120,8 +120,8 @@ class World:
             "PAYOUT_RECOVERY_INTERVAL": str(INTERVAL),
         }
         self.service.migrate()
-        self.api = self.service.start_api()
-        self.workers = [self.service.start_worker() for _ in range(2)]
+        self.api = self.start_api()
+        self.workers = [self.start_worker() for _ in range(2)]
 
     def close(self) -> None:
         for process in (self.api, *self.workers):
@@ -131,6 +131,19 @@ class World:
         self.gateway.close()
         self.broker.kill()
         self.ground.stop()
+
+    def start(self, script: str, is_up: Callable[[int], bool]) -> subprocess.Popen[bytes]:
+        """As an orchestrator does, again and again: where there is no database, it ends at once."""
+        process = self.service.start(script)
+        wait_until(lambda: process.poll() is not None or is_up(process.pid))
+        return process if process.poll() is None else self.start(script, is_up)
+
+    def start_api(self) -> subprocess.Popen[bytes]:
+        return self.start("entrypoint_http_api.sh", lambda _pid: self.service.is_ready())
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        # Until Celery listens to it, which it does before recovery has its threads, Python itself ends by SIGTERM.
+        return self.start("entrypoint_celery.sh", lambda pid: len([*Path(f"/proc/{pid}/task").iterdir()]) > 2)
 
     def lasting(self, least: float, most: float) -> None:
         time.sleep(self.chance.uniform(least, most))
@@ -142,7 +155,7 @@ class World:
         os.killpg(self.workers[number].pid, signal.SIGKILL)
         self.workers[number].wait()
         self.lasting(0, 2)
-        self.workers[number] = self.service.start_worker()
+        self.workers[number] = self.start_worker()
 
     def a_worker_is_frozen_past_its_lease(self) -> None:
         worker = self.chance.choice(self.workers)
@@ -152,10 +165,8 @@ class World:
 
     def a_worker_is_terminated(self) -> None:
         number = self.chance.randrange(2)
-        # Python itself ends by SIGTERM until Celery listens to it, which it does before recovery has its threads.
-        wait_until(lambda: len(list(Path(f"/proc/{self.workers[number].pid}/task").iterdir())) > 2)
         assert self.service.stop(self.workers[number]) == 0
-        self.workers[number] = self.service.start_worker()
+        self.workers[number] = self.start_worker()
 
     def a_process_of_the_api_is_killed(self) -> None:
         children = Path(f"/proc/{self.api.pid}/task/{self.api.pid}/children").read_text().split()
@@ -165,13 +176,11 @@ class World:
     def the_api_is_killed(self) -> None:
         os.killpg(self.api.pid, signal.SIGKILL)
         self.api.wait()
-        self.api = self.service.start("entrypoint_http_api.sh")
-        wait_until(self.service.is_ready)
+        self.api = self.start_api()
 
     def the_api_is_terminated(self) -> None:
         assert self.service.stop(self.api) == 0
-        self.api = self.service.start("entrypoint_http_api.sh")
-        wait_until(self.service.is_ready)
+        self.api = self.start_api()
 
     def the_broker_is_killed(self) -> None:
         self.broker.kill()
