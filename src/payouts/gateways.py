@@ -63,7 +63,8 @@ class SandboxGateway:
     """Pays nothing and remembers nothing."""
 
     def pay(self, payout: Payout) -> Answer:
-        time.sleep(settings.SANDBOX_DELAY)
+        if settings.SANDBOX_DELAY:
+            time.sleep(settings.SANDBOX_DELAY)
         match payout.recipient_details.get("number"):
             case str(number) if number == REFUSED_NUMBER:
                 return Answer.refused("The sandbox refuses this card.")

@@ -203,7 +203,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
                 """
                 UPDATE payouts_payout
                    SET status = %(status)s, gateway_reference = %(reference)s, failure_reason = %(reason)s,
-                       processed_at = CASE WHEN %(again_in)s IS NULL THEN statement_timestamp() END,
+                       processed_at = CASE WHEN %(again_in)s::interval IS NULL THEN statement_timestamp() END,
                        lease_until = statement_timestamp() + %(again_in)s,
                        updated_at = statement_timestamp(), changed_by = %(by)s
                  WHERE id = %(id)s AND status = 'PROCESSING' AND attempt = %(attempt)s
