@@ -4,7 +4,7 @@ RUN := $(UV) run --no-sync
 COMPOSE := docker compose -f docker-compose/docker-compose.local.yaml -p payouts_service
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .uv uv
@@ -21,11 +21,23 @@ test: setup ## Run every test, on a PostgreSQL of its own if none is given
 drill: setup ## Break everything while payouts are paid; SEED=… repeats a run
 	@$(RUN) pytest -q -s src/payouts/tests/drill/drill.py
 
+peers: $(filter .uv/bin/uv,$(UV))
+	@$(UV) sync --locked --quiet --group bench
+
+bench: peers ## Measure it beside what people would write instead; OPTIONS=--quick
+	@$(RUN) python -m benchmarks compare $(OPTIONS)
+
+bench-scaleout: peers ## Measure one, two and four processes
+	@$(RUN) python -m benchmarks scaleout $(OPTIONS)
+
+bench-scale: peers ## Explain its queries with up to SIZES="10000 1000000 10000000" payouts
+	@$(RUN) python -m benchmarks scale $(OPTIONS)
+
 lint: setup ## Check style, types, migrations, scripts and files
 	@$(RUN) pre-commit run --all-files
 
 format: setup ## Put the code into shape
-	@$(RUN) ruff check --fix src; $(RUN) ruff format src
+	@$(RUN) ruff check --fix src benchmarks; $(RUN) ruff format src benchmarks
 
 migrations: setup ## Write migrations for changed models
 	@DEBUG=True $(RUN) python src/manage.py makemigrations
@@ -42,4 +54,4 @@ down: ## Stop what `up` started
 logs: ## Follow the logs of what `up` started
 	$(COMPOSE) logs -f
 
-.PHONY: help setup run test drill lint format migrations openapi up down logs
+.PHONY: help setup run test drill peers bench bench-scaleout bench-scale lint format migrations openapi up down logs

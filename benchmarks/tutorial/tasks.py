@@ -1,0 +1,21 @@
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from benchmarks.tutorial.models import Payout
+
+
+@shared_task(name="tutorial.process")
+def process(payout_id):
+    payout = Payout.objects.get(pk=payout_id)
+    if payout.status != Payout.Status.NEW:
+        return
+    payout.status = Payout.Status.PROCESSING
+    payout.attempt += 1
+    payout.lease_until = timezone.now() + timedelta(minutes=1)
+    payout.save()
+    payout.status = Payout.Status.COMPLETED
+    payout.lease_until = None
+    payout.processed_at = timezone.now()
+    payout.save()
