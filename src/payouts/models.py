@@ -148,19 +148,19 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
                    updated_at = statement_timestamp(), changed_by = %(by)s
              WHERE id = {which} AND deleted_at IS NULL
                AND (status = 'NEW' OR (status = 'PROCESSING' AND lease_until < statement_timestamp()))
-            RETURNING *
             """,  # noqa: S608
             {"lease": settings.PAYOUT_LEASE, "by": changed_by(), **parameters},
         )
 
     def _one(self, statement: str, parameters: Mapping[str, Any]) -> "Payout | None":
-        """What `raw()` would find, in half its time."""
+        """The row that the statement has written, in half the time that `raw()` takes."""
+        columns = [field.attname for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
+            cursor.execute(f"{statement} RETURNING {', '.join(columns)}", parameters)
             row = cursor.fetchone()
-            if row is None:
-                return None
-            payout = self.model.from_db(self.db, [column.name for column in cursor.description], row)
+        if row is None:
+            return None
+        payout = self.model.from_db(self.db, columns, row)
         payout.recipient_details = json.loads(payout.recipient_details)
         return payout
 
@@ -175,7 +175,6 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             VALUES (%(id)s, %(user_id)s, %(amount)s, %(currency)s, %(details)s, %(comment)s, 'NEW', '',
                     '', 1, 0, %(by)s, %(caller)s, %(key)s, %(fingerprint)s)
             ON CONFLICT (caller, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
-            RETURNING *
             """,
             {
                 "user_id": None,

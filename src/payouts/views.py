@@ -124,7 +124,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
 
     def get_success_headers(self, data: Any) -> dict[str, str]:
-        return {"Location": self.request.build_absolute_uri(f"{data['id']}/")}
+        return {"Location": self.request.build_absolute_uri(f"{self.request.path}{data['id']}/")}
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         change = self.get_serializer(data=request.data)
