@@ -1,6 +1,7 @@
 """The JSON that the API reads and writes."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import IO, Any
 
@@ -21,8 +22,8 @@ class PayloadTooLarge(exceptions.APIException):
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
-        keys = [key for key, _value in pairs]
-        raise exceptions.ValidationError({key: [_("This key is given twice.")] for key in keys if keys.count(key) > 1})
+        twice = Counter(key for key, _value in pairs).most_common(1)[0][0]
+        raise exceptions.ParseError(_("This key is given twice: %(key)s") % {"key": twice})
     return result
 
 

@@ -139,9 +139,9 @@ VALID = json.dumps(REQUEST)
         ("[" * 1500 + "]" * 1500, {"non_field_errors", "detail"}),
         ("[" * 30_000 + "]" * 30_000, {"detail"}),
         ('{"a":' * 10_000 + "1" + "}" * 10_000, {"detail"}),
-        ('{"amount": "1", ' + VALID[1:], {"amount"}),
-        ('{"recipient_details": {"a": 1, "a": 2}}', {"a"}),
-        ('{"\\ud800": 1, "\\ud800": 2}', {"\ud800"}),
+        ('{"amount": "1", ' + VALID[1:], {"detail"}),
+        ('{"recipient_details": {"a": 1, "a": 2}}', {"detail"}),
+        ('{"\\ud800": 1, "\\ud800": 2}', {"detail"}),
         (VALID.encode("utf-16"), {"detail"}),
         (VALID.encode().replace(b"RUB", b"\xff\xfe\xfd"), {"detail"}),
         (VALID.encode().replace(b"RUB", b"\xed\xa0\x80"), {"detail"}),
@@ -156,6 +156,13 @@ def test_a_bad_body_is_refused(api, body, names):
     assert answer.status_code == 400
     assert answer.json().keys() <= names
     assert not Payout.objects.exists()
+
+
+def test_of_many_keys_given_twice_one_is_named(api):
+    answer = api.post(
+        URL, "{" + ",".join(f'"{n}":1,"{n}":1' for n in range(2800)) + "}", content_type="application/json"
+    )
+    assert answer.json() == {"detail": "This key is given twice: 0"}
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch"])
