@@ -1,6 +1,6 @@
 """What can be asked of a list, and how it is cut into pages."""
 
-from datetime import datetime
+from datetime import MINYEAR, UTC, datetime
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
@@ -29,8 +29,11 @@ SEARCH_MAX_LENGTH = 200
 
 class MomentField(serializers.DateTimeField):
     def enforce_timezone(self, value: datetime) -> datetime:
-        """The first and the last hours that can be written are in no year of some zones, but PostgreSQL knows them."""
-        return value if timezone.is_aware(value) else super().enforce_timezone(value)
+        """In UTC, as PostgreSQL takes no zone of 16 hours or more; the first and the last hours may be in no year."""
+        try:
+            return super().enforce_timezone(value) if timezone.is_naive(value) else value.astimezone(UTC)
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC) if value.year == MINYEAR else datetime.max.replace(tzinfo=UTC)
 
 
 class PayoutQuery(BuiltOnce):

@@ -240,6 +240,7 @@ def test_a_bad_query_is_named(api, query, named):
     "query",
     [
         *("created_after=0001-01-01T00:00:00%2B14:00", "created_before=9999-12-31T23:59:59-14:00"),
+        *("created_after=2026-01-01T00:00:00%2B23:59", "created_before=2026-01-01T00:00:00-16:00"),
         *("created_after=2026-01-01", "created_before=2026-01-01T00:00", "user_id=", "currency=", "cursor="),
         *("page_size=0", "page_size=-1", "page_size=a", "page_size=%00", "page_size=1e9", "page_size=99999999999"),
         *("search=%F0%9F", "search=%27%22%5C%3B--", "search=%26%7C%21%28%3A%2A", "search=%20", "unheard=%00", "&&=&"),
