@@ -21,6 +21,6 @@ urlpatterns = [
     path("redoc/", openapi.view.with_ui("redoc")),
     path("admin/", admin.site.urls),
 ]
-handler400 = "rest_framework.exceptions.bad_request"
+handler400 = "config.errors.bad_request"
 handler404 = "config.errors.not_found"
 handler500 = "rest_framework.exceptions.server_error"
