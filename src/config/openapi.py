@@ -6,9 +6,10 @@ from drf_yasg import openapi
 from drf_yasg.inspectors import FieldInspector, SwaggerAutoSchema
 from drf_yasg.views import get_schema_view
 from rest_framework import permissions
-from rest_framework.serializers import DecimalField
+from rest_framework.serializers import DecimalField, JSONField
 
 from payouts.filters import PayoutQuery
+from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, IDEMPOTENCY_KEY_MAX_LENGTH
 
 DESCRIPTION = """
 Takes payout requests, keeps them, pays each one exactly once in the background.
@@ -20,6 +21,7 @@ Takes payout requests, keeps them, pays each one exactly once in the background.
 3. Follow it with `GET` at its `Location`; all that happened to it is in its `history/`.
 
 Every answer carries `X-Request-ID`: yours, or one that was made for you. Quote it when you ask for help.
+Another path is a 404, another method a 405 that names the right ones in `Allow`.
 """
 
 info = openapi.Info(title="Payouts", default_version="v1", description=DESCRIPTION)
@@ -38,6 +40,7 @@ SCHEMAS = {
     "FieldErrors": openapi.Schema(
         type=openapi.TYPE_OBJECT,
         description="The messages by the name of the field that they are about, or `detail` alone.",
+        properties={"detail": TEXT},
         additional_properties=TEXTS,
         example={"amount": ["Ensure this value is greater than or equal to 0.01."]},
     ),
@@ -50,16 +53,18 @@ SCHEMAS = {
 }
 SENDING = {"create", "update", "partial_update"}
 CHANGING = {"update", "partial_update", "destroy"}
-READING = {"list", "retrieve", "history"}
+ALL = SENDING | CHANGING | {"list", "retrieve", "history"}
 ERRORS = {
-    400: ("Something in the request cannot be used; the answer names it.", SENDING | {"list", "history"}),
+    400: ("Something in the request cannot be used; the answer names it.", ALL),
     404: ("There is no such payout.", CHANGING | {"retrieve", "history"}),
+    406: ("Another `Accept` than `application/json`.", ALL),
     409: ("The payout's status does not allow this; nothing was changed.", CHANGING),
     410: ("The payout that this `Idempotency-Key` created was deleted.", {"create"}),
+    411: ("There is a body, but no `Content-Length`.", ALL),
     413: ("The body is longer than 64 KiB.", SENDING),
     415: ("The body is not `application/json`.", SENDING),
     422: ("This `Idempotency-Key` came with another payout before.", {"create"}),
-    503: ("The database is not available. Nothing was changed; see `Retry-After`.", READING | SENDING | CHANGING),
+    503: ("The database is not available. Nothing was changed; see `Retry-After`.", ALL),
 }
 SCHEMA_OF = {400: "FieldErrors", 409: "Conflict"}
 SUCCESSES = {
@@ -67,6 +72,12 @@ SUCCESSES = {
     "201": "The payout is accepted. `Location` is where to follow it.",
     "204": "It is deleted, and never paid if it was not yet.",
 }
+HEADERS = {
+    "201": {"Location": {"type": "string", "format": "uri", "description": "Where the payout is."}},
+    "503": {"Retry-After": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds to wait."}},
+}
+REPLAYED = {"Idempotent-Replayed": {"type": "string", "enum": ["true"], "description": "The key was there before."}}
+ANSWER_ID = {"X-Request-ID": {"type": "string", "description": "What to quote when you ask for help."}}
 EXAMPLES = {
     "user_id": 42,
     "amount": "100.50",
@@ -74,29 +85,57 @@ EXAMPLES = {
     "recipient_details": {"type": "card", "number": "4111111111111111", "holder": "IVAN IVANOV"},
     "comment": "Salary for November",
 }
+NEW = {
+    "id": "01a1fcaf-a016-7176-b7af-bb375d1fea01",
+    **EXAMPLES,
+    "status": "NEW",
+    "failure_reason": "",
+    "gateway_reference": "",
+    "attempt": 0,
+    "created_at": "2026-11-21T09:00:00Z",
+    "updated_at": "2026-11-21T09:00:00Z",
+    "processed_at": None,
+}
+CHANGE = {"at": NEW["created_at"], "changed_by": "api 4f2a", "operation": "UPDATE", "changes": {"comment": "Bonus"}}
+REQUEST_EXAMPLES = {"create": EXAMPLES, "update": EXAMPLES, "partial_update": {"status": "CANCELLED"}}
 IDEMPOTENCY_KEY = openapi.Parameter(
     "Idempotency-Key",
     openapi.IN_HEADER,
     description="A name of your own for this request, to retry it safely. 1 to 255 printable characters.",
     type=openapi.TYPE_STRING,
+    pattern=f"^[!-~]([ -~]{{0,{IDEMPOTENCY_KEY_MAX_LENGTH - 2}}}[!-~])?$",
+)
+REQUEST_ID = openapi.Parameter(
+    "X-Request-ID",
+    openapi.IN_HEADER,
+    description="A name of your own for this request in every log line. 1 to 128 of `A-Z a-z 0-9 _ . : / + = @ -`.",
+    type=openapi.TYPE_STRING,
 )
 
 
-class ExampleInspector(FieldInspector):
-    """Puts an example on each field that a caller sends, and takes back what is only true of input."""
+class LimitsInspector(FieldInspector):
+    """Says the limits that a serializer's field does not tell, and takes back what is only true of input."""
 
     def process_result(self, result: Any, method_name: str, obj: Any, **kwargs: Any) -> Any:
-        if isinstance(result, openapi.Schema) and obj.field_name in EXAMPLES and not obj.read_only:
-            result.example = EXAMPLES[obj.field_name]
         if isinstance(result, openapi.Schema) and obj.read_only:
             result.pop("minLength", None)
+        if isinstance(result, openapi.Parameter):
+            result.allow_empty_value = result.type != openapi.TYPE_ARRAY
         if isinstance(obj, DecimalField):
+            cents, more = f"[0-9]{{1,{AMOUNT_PLACES}}}", f"[0-9]{{0,{AMOUNT_DIGITS - AMOUNT_PLACES - 1}}}"
+            positive = rf"^0*([1-9]{more}(\.{cents})?|0\.(0[1-9]|[1-9][0-9]?))$"
             result.format = openapi.FORMAT_DECIMAL
+            result.pattern = positive if obj.min_value else rf"^-?0*[0-9]{more}(\.{cents})?$"
+            result.max_length = obj.MAX_STRING_LENGTH
+        if isinstance(obj, JSONField):
+            result.additional_properties = True
+        if obj.field_name == "recipient_details":
+            result.min_properties = 1
         return result
 
 
 class AutoSchema(SwaggerAutoSchema):
-    field_inspectors = [ExampleInspector, *SwaggerAutoSchema.field_inspectors]
+    field_inspectors = [LimitsInspector, *SwaggerAutoSchema.field_inspectors]
 
     def get_query_serializer(self) -> PayoutQuery | None:
         return PayoutQuery() if self.view.action == "list" else None
@@ -109,20 +148,33 @@ class AutoSchema(SwaggerAutoSchema):
 
     def get_request_body_parameters(self, consumes: list[str]) -> list[openapi.Parameter]:
         parameters = super().get_request_body_parameters(consumes)
-        return [*parameters, IDEMPOTENCY_KEY] if self.view.action == "create" else parameters
+        for body in parameters:
+            body.schema.resolve(self.components).example = REQUEST_EXAMPLES[self.view.action]
+            # Without a body nothing is changed.
+            body.required = self.view.action != "partial_update"
+        return [*parameters, *([IDEMPOTENCY_KEY] if self.view.action == "create" else []), REQUEST_ID]
 
     def get_response_serializers(self) -> dict[str, Any]:
+        action = self.view.action
         definitions = self.components.with_scope(openapi.SCHEMA_DEFINITIONS)
         for name, schema in SCHEMAS.items():
             definitions.setdefault(name, lambda schema=schema: schema)
         errors = {
-            str(code): openapi.Response(description, openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error")))
+            str(code): (description, openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error")), None)
             for code, (description, actions) in ERRORS.items()
-            if self.view.action in actions
+            if action in actions
         }
-        replay = {"200": self.get_default_response_serializer()} if self.view.action == "create" else {}
+        replay = {"200": self.get_default_response_serializer()} if action == "create" else {}
+        example: Any = CHANGE if action == "history" else NEW
+        if self.has_list_response():
+            example = {"next": None, "previous": None, "results": [example]}
         successes = {
-            code: openapi.Response(SUCCESSES[code], schema or None)
+            code: (SUCCESSES[code], schema or None, {"application/json": example} if schema else None)
             for code, schema in (replay | super().get_response_serializers()).items()
         }
-        return successes | errors
+        return {
+            code: openapi.Response(
+                description, schema, examples, ANSWER_ID | HEADERS.get(code, {}) | (REPLAYED if code in replay else {})
+            )
+            for code, (description, schema, examples) in (successes | errors).items()
+        }

@@ -131,7 +131,9 @@ class PayoutPagination(PageNumberPagination):
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         description = "Where a page begins; taken from `next` or `previous`."
         cursor = {"name": "cursor", "in": "query", "description": description, "schema": {"type": "string"}}
-        return [cursor, *super().get_schema_operation_parameters(view)]
+        page, size = super().get_schema_operation_parameters(view)
+        page["schema"]["minimum"] = 1
+        return [cursor, page, size]
 
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
         return {**super().get_paginated_response_schema(schema), "required": ["next", "previous", "results"]}
