@@ -1,6 +1,7 @@
 # Everything a contributor does. uv is fetched into .uv where the machine has none.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUN := $(UV) run --no-sync
+FUZZ := $(wildcard src/payouts/tests/test_fuzz_*.py src/payouts/tests/acceptance/test_fuzz_*.py)
 COMPOSE := docker compose -f docker-compose/docker-compose.local.yaml -p payouts_service
 
 help: ## Show this list
@@ -33,6 +34,9 @@ bench-scaleout: peers ## Measure one, two and four processes
 bench-scale: peers ## Explain its queries with up to SIZES="10000 1000000 10000000" payouts
 	@$(RUN) python -m benchmarks scale $(OPTIONS)
 
+fuzz: setup ## Send everything and its opposite; SEED=… repeats a run, EXAMPLES=… makes it shorter
+	@EXAMPLES=$${EXAMPLES:-10000} SECONDS=$${SECONDS:-60} SEED=$${SEED:-$$(date +%s)} $(RUN) pytest -v -s $(FUZZ)
+
 lint: setup ## Check style, types, migrations, scripts and files
 	@$(RUN) pre-commit run --all-files
 
@@ -54,4 +58,4 @@ down: ## Stop what `up` started
 logs: ## Follow the logs of what `up` started
 	$(COMPOSE) logs -f
 
-.PHONY: help setup run test drill peers bench bench-scaleout bench-scale lint format migrations openapi up down logs
+.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint format migrations openapi up down logs

@@ -1,0 +1,7 @@
+"""How much is left to chance: little and the same in each `make test`, much and something else in each `make fuzz`."""
+
+import os
+
+SEED = int(os.environ.get("SEED") or 1)
+EXAMPLES = int(os.environ.get("EXAMPLES") or 10)
+SECONDS = int(os.environ.get("SECONDS") or 3)
