@@ -46,6 +46,8 @@ class StrictJSONParser(parsers.BaseParser):
             for _chunk in range(DRAINED_CHUNKS):
                 stream.read(MAX_BODY_BYTES)
             raise PayloadTooLarge
+        if len(body) < int((parser_context or {})["request"].META["CONTENT_LENGTH"]):
+            raise exceptions.ParseError(_("The body is shorter than its Content-Length."))
         try:
             return json.loads(body.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
         except RecursionError as error:
