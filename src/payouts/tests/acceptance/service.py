@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 def call(method: str, url: str, body: Any = None, **headers: str) -> Answer:
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     request = Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
     try:
         with urlopen(request, timeout=30) as answer:
