@@ -35,7 +35,7 @@ bench-scale: peers ## Explain its queries with up to SIZES="10000 1000000 100000
 	@$(RUN) python -m benchmarks scale $(OPTIONS)
 
 fuzz: setup ## Send everything and its opposite; SEED=… repeats a run, EXAMPLES=… makes it shorter
-	@EXAMPLES=$${EXAMPLES:-10000} SECONDS=$${SECONDS:-60} SEED=$${SEED:-$$(date +%s)} $(RUN) pytest -v -s $(FUZZ)
+	@EXAMPLES=$${EXAMPLES:-10000} CROWD_SECONDS=$${CROWD_SECONDS:-60} SEED=$${SEED:-$$(date +%s)} $(RUN) pytest -v -s $(FUZZ)
 
 lint: setup ## Check style, types, migrations, scripts and files
 	@$(RUN) pre-commit run --all-files

@@ -3,5 +3,5 @@
 import os
 
 SEED = int(os.environ.get("SEED") or 1)
-EXAMPLES = int(os.environ.get("EXAMPLES") or 10)
-SECONDS = int(os.environ.get("SECONDS") or 3)
+EXAMPLES = int(os.environ.get("EXAMPLES") or 5)
+CROWD_SECONDS = int(os.environ.get("CROWD_SECONDS") or 3)

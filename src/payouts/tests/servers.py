@@ -7,6 +7,7 @@ from pathlib import Path
 
 import environ
 
+from payouts.tests.budget import EXAMPLES, CROWD_SECONDS, SEED
 from payouts.tests.local import ROOT, filesystem_broker, postgres
 
 servers = ExitStack()
@@ -27,7 +28,8 @@ os.environ.update(
 
 def pytest_report_header() -> str:
     where = "embedded" if embedded else os.environ.get("DB_HOST", "DATABASE_URL")
-    return f"PostgreSQL: {where}; broker: {BROKER.split('@')[-1]}"
+    chance = f"SEED={SEED} EXAMPLES={EXAMPLES} CROWD_SECONDS={CROWD_SECONDS}"
+    return f"PostgreSQL: {where}; broker: {BROKER.split('@')[-1]}; {chance}"
 
 
 def pytest_unconfigure() -> None:

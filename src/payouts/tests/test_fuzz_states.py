@@ -171,15 +171,10 @@ class Payouts(RuleBasedStateMachine):
             assert set(pairwise(statuses)) <= LEGAL
 
 
-@pytest.fixture(autouse=True)
-def _seed():
-    print(f"SEED={SEED} EXAMPLES={EXAMPLES}")
-
-
 def test_the_state_machine_is_its_model():
     machine = seed(SEED)(Payouts)
     checks = [HealthCheck.too_slow, HealthCheck.data_too_large]
-    budget = settings(max_examples=max(10, EXAMPLES // 10), stateful_step_count=30, deadline=None, database=None)
+    budget = settings(max_examples=max(5, EXAMPLES // 10), stateful_step_count=30, deadline=None, database=None)
     run_state_machine_as_test(machine, settings=settings(budget, suppress_health_check=checks))
 
 
