@@ -7,7 +7,7 @@ from pathlib import Path
 
 import environ
 
-from payouts.tests.budget import EXAMPLES, CROWD_SECONDS, SEED
+from payouts.tests.budget import CROWD_SECONDS, EXAMPLES, SEED
 from payouts.tests.local import ROOT, filesystem_broker, postgres
 
 servers = ExitStack()
