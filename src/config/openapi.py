@@ -68,7 +68,7 @@ ERRORS = {
 }
 SCHEMA_OF = {400: "FieldErrors", 409: "Conflict"}
 SUCCESSES = {
-    "200": "It as it is now, or a page of them; after a POST: what the same key created before.",
+    "200": "The payout as it is now.",
     "201": "The payout is accepted. `Location` is where to follow it.",
     "204": "It is deleted, and never paid if it was not yet.",
 }
@@ -159,22 +159,20 @@ class AutoSchema(SwaggerAutoSchema):
         definitions = self.components.with_scope(openapi.SCHEMA_DEFINITIONS)
         for name, schema in SCHEMAS.items():
             definitions.setdefault(name, lambda schema=schema: schema)
-        errors = {
-            str(code): (description, openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error")), None)
-            for code, (description, actions) in ERRORS.items()
-            if action in actions
-        }
         replay = {"200": self.get_default_response_serializer()} if action == "create" else {}
         example: Any = CHANGE if action == "history" else NEW
+        said = SUCCESSES | ({"200": "What this `Idempotency-Key` has created before, as it is now."} if replay else {})
         if self.has_list_response():
             example = {"next": None, "previous": None, "results": [example]}
-        successes = {
-            code: (SUCCESSES[code], schema or None, {"application/json": example} if schema else None)
+            said = {"200": "A page. `next` and `previous` are the URLs of those beside it."}
+        responses = {
+            code: openapi.Response(said[code], schema or None, {"application/json": example} if schema else None)
             for code, schema in (replay | super().get_response_serializers()).items()
         }
-        return {
-            code: openapi.Response(
-                description, schema, examples, ANSWER_ID | HEADERS.get(code, {}) | (REPLAYED if code in replay else {})
-            )
-            for code, (description, schema, examples) in (successes | errors).items()
-        }
+        for code, (description, actions) in ERRORS.items():
+            if action in actions:
+                schema = openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error"))
+                responses[str(code)] = openapi.Response(description, schema)
+        for code, response in responses.items():
+            response.headers = ANSWER_ID | HEADERS.get(code, {}) | (REPLAYED if code in replay else {})
+        return responses
