@@ -35,6 +35,14 @@ class UTCField(serializers.DateTimeField):
     timezone = UTC
 
 
+class PlainTextField(serializers.CharField):
+    def to_internal_value(self, data: Any) -> str:
+        """Takes no number, which would be text that nobody has written."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class BuiltOnce(serializers.Serializer):
     """Its fields hold nothing of a request, and building them anew took a third of each: all share one set."""
 
@@ -55,6 +63,7 @@ class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
         models.DecimalField: PlainDecimalField,
         models.BigIntegerField: PlainIntegerField,
         models.DateTimeField: UTCField,
+        models.TextField: PlainTextField,
     }
 
     class Meta:
