@@ -40,6 +40,9 @@ fuzz: setup ## Send everything and its opposite; SEED=… repeats a run, EXAMPLE
 lint: setup ## Check style, types, migrations, scripts and files
 	@$(RUN) pre-commit run --all-files
 
+audit: setup ## Look for known vulnerabilities of what uv.lock names, where the network allows it
+	@$(UV) audit --locked || [ $$? -eq 2 ]
+
 format: setup ## Put the code into shape
 	@$(RUN) ruff check --fix src benchmarks; $(RUN) ruff format src benchmarks
 
@@ -58,4 +61,4 @@ down: ## Stop what `up` started
 logs: ## Follow the logs of what `up` started
 	$(COMPOSE) logs -f
 
-.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint format migrations openapi up down logs
+.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint audit format migrations openapi up down logs

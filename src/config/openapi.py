@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from django.conf import settings
 from drf_yasg import openapi
 from drf_yasg.inspectors import FieldInspector, SwaggerAutoSchema
 from drf_yasg.views import get_schema_view
-from rest_framework import permissions
 from rest_framework.serializers import DecimalField, JSONField
 
+from config.authentication import MayReadDocs
 from payouts.filters import PayoutQuery
 from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, IDEMPOTENCY_KEY_MAX_LENGTH
 
@@ -25,7 +26,7 @@ Another path is a 404, another method a 405 that names the right ones in `Allow`
 """
 
 info = openapi.Info(title="Payouts", default_version="v1", description=DESCRIPTION)
-view = get_schema_view(info, public=True, permission_classes=[permissions.AllowAny])
+view = get_schema_view(info, public=True, permission_classes=[MayReadDocs])
 
 
 TEXT = openapi.Schema(type=openapi.TYPE_STRING)
@@ -56,6 +57,8 @@ CHANGING = {"update", "partial_update", "destroy"}
 ALL = SENDING | CHANGING | {"list", "retrieve", "history"}
 ERRORS = {
     400: ("Something in the request cannot be used; the answer names it.", ALL),
+    401: ("The token or password is missing or wrong.", ALL),
+    403: ("This account is not of the staff, or its session came without `X-CSRFToken`.", ALL),
     404: ("There is no such payout.", CHANGING | {"retrieve", "history"}),
     406: ("Another `Accept` than `application/json`.", ALL),
     409: ("The payout's status does not allow this; nothing was changed.", CHANGING),
@@ -64,6 +67,7 @@ ERRORS = {
     413: ("The body is longer than 64 KiB.", SENDING),
     415: ("The body is not `application/json`.", SENDING),
     422: ("This `Idempotency-Key` came with another payout before.", {"create"}),
+    429: ("Too many wrong tokens or passwords; see `Retry-After`.", ALL),
     503: ("The database is not available. Nothing was changed; see `Retry-After`.", ALL),
 }
 SCHEMA_OF = {400: "FieldErrors", 409: "Conflict"}
@@ -74,6 +78,7 @@ SUCCESSES = {
 }
 HEADERS = {
     "201": {"Location": {"type": "string", "format": "uri", "description": "Where the payout is."}},
+    "429": {"Retry-After": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds to wait."}},
     "503": {"Retry-After": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds to wait."}},
 }
 REPLAYED = {"Idempotent-Replayed": {"type": "string", "enum": ["true"], "description": "The key was there before."}}
@@ -170,7 +175,7 @@ class AutoSchema(SwaggerAutoSchema):
             for code, schema in (replay | super().get_response_serializers()).items()
         }
         for code, (description, actions) in ERRORS.items():
-            if action in actions:
+            if action in actions and (settings.API_AUTH == "required" or code not in (401, 403, 429)):
                 schema = openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error"))
                 responses[str(code)] = openapi.Response(description, schema)
         for code, response in responses.items():

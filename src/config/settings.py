@@ -32,6 +32,12 @@ class Env(environ.Env):
             sys.exit(f"The setting {var} cannot be used: it does not begin with {schemes[0]}://")
         return url
 
+    def one_of(self, var: str, default: str, *values: str) -> str:
+        value: str = self(var, default=default)
+        if value not in values:
+            sys.exit(f"The setting {var} cannot be used: it is none of {', '.join(values)}")
+        return value
+
 
 def positive(number: str) -> float:
     if not float(number) > 0:
@@ -49,9 +55,7 @@ DEBUG = env.get_value("DEBUG", cast=strtobool, default=False)
 SECRET_KEY = env("SECRET_KEY", default="insecure, for DEBUG only" if DEBUG else env.NOTSET)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
-LANGUAGE_CODE = env("LANGUAGE_CODE", default="en")
-if LANGUAGE_CODE not in dict(LANGUAGES):
-    sys.exit(f"The setting LANGUAGE_CODE cannot be used: it is none of {', '.join(dict(LANGUAGES))}")
+LANGUAGE_CODE = env.one_of("LANGUAGE_CODE", "en", *dict(LANGUAGES))
 TIME_ZONE = str(env.get_value("TIME_ZONE", cast=ZoneInfo, default="UTC"))
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
@@ -109,6 +113,16 @@ WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+SESSION_COOKIE_AGE = 12 * 60 * 60
+# Whom a request comes from, and by which protocol, only that many proxies of ours are believed to tell.
+NUM_PROXIES = env.int("NUM_PROXIES", 0)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if NUM_PROXIES else None
+
+API_AUTH = env.one_of("API_AUTH", "open" if DEBUG else "required", "required", "open")
+DOCS_AUTH = env.one_of("DOCS_AUTH", "open", "required", "open")
+AUTHENTICATION_BACKENDS = ["config.authentication.PasswordBackend"]
+AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+SESSION_ENGINE = "config.authentication"
 
 DATABASE_URL = env.url_of("DATABASE_URL", "", "postgresql", "postgres")
 DATABASE: dict[str, Any] = (
@@ -153,7 +167,13 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
 DATABASES = {"default": DATABASE}
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "config.authentication.ByToken",
+        "rest_framework.authentication.BasicAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["config.authentication.IsCaller"],
+    "NUM_PROXIES": NUM_PROXIES,
     "DEFAULT_PARSER_CLASSES": ["config.api.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
     "EXCEPTION_HANDLER": "config.errors.exception_handler",
@@ -162,7 +182,10 @@ REST_FRAMEWORK = {
 SWAGGER_USE_COMPAT_RENDERERS = False
 SWAGGER_SETTINGS = {
     "USE_SESSION_AUTH": False,
-    "SECURITY_DEFINITIONS": {},
+    "SECURITY_DEFINITIONS": {
+        "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Token`, space, token"},
+        "password": {"type": "basic"},
+    },
     "DEFAULT_INFO": "config.openapi.info",
     "DEFAULT_AUTO_SCHEMA_CLASS": "config.openapi.AutoSchema",
 }

@@ -3,7 +3,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
-from config import health, openapi
+from config import authentication, health, openapi
 from config.errors import not_found
 from payouts.views import PayoutViewSet
 
@@ -19,6 +19,7 @@ urlpatterns = [
     path("swagger/", openapi.view.with_ui("swagger")),
     re_path(r"^swagger\.(?P<format>json|yaml)$", openapi.view.without_ui()),
     path("redoc/", openapi.view.with_ui("redoc")),
+    path("admin/login/", authentication.login),
     path("admin/", admin.site.urls),
 ]
 handler400 = "config.errors.bad_request"

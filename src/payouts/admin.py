@@ -1,8 +1,9 @@
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.utils.translation import gettext as _
 
-from payouts.models import Payout
+from payouts.models import Payout, Token
 
 
 @admin.register(Payout)
@@ -22,3 +23,14 @@ class PayoutAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, *args: Any) -> bool:
         return False
+
+
+@admin.register(Token)
+class TokenAdmin(admin.ModelAdmin):
+    list_display = ("name", "user", "created_at", "used_at")
+
+    def has_change_permission(self, *args: Any) -> bool:
+        return False
+
+    def save_model(self, request: Any, obj: Token, *args: Any) -> None:
+        messages.warning(request, _("The token, shown only now: %(token)s") % {"token": obj.issue()})

@@ -1,15 +1,17 @@
 """What a payout is, what may become of it, and the statements that change it."""
 
-import hashlib
 import json
 import math
+import secrets
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.core.exceptions import ValidationError
@@ -95,7 +97,7 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     # The serializer has brought the amount to two places.
     written = json.dumps({"user_id": None, "comment": "", **fields}, default=str)
     same = json.dumps(json.loads(written, parse_float=number), sort_keys=True)
-    return hashlib.sha256(same.encode()).hexdigest()
+    return sha256(same.encode()).hexdigest()
 
 
 def sources(fields: Mapping[str, Any]) -> set[str]:
@@ -347,3 +349,50 @@ class PayoutChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.payout_id} {self.at}"
+
+
+class TokenQuerySet(models.QuerySet["Token"]):
+    def find(self, secret: str) -> tuple[User, int] | None:
+        """The account that calls with it, and its id, in a quarter of the time that the ORM takes."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT token.id, coalesce(token.used_at < statement_timestamp() - interval '1 hour', true),
+                       account.id, account.username
+                  FROM payouts_token token JOIN auth_user account ON account.id = token.user_id
+                 WHERE token.digest = %s AND account.is_active
+                """,
+                [sha256(secret.encode()).digest()],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        pk, is_due, *account = row
+        if is_due:
+            # Of all who find it so, one writes.
+            self.filter(pk=pk).exclude(used_at__gt=Now() - timedelta(hours=1)).update(used_at=Now())
+        return User.from_db(self.db, ["id", "username"], account), pk
+
+
+class Token(models.Model):
+    user = models.ForeignKey(User, models.CASCADE, verbose_name=_("account"))
+    name = models.CharField(_("name"), max_length=100)
+    digest = models.BinaryField(unique=True)
+    created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
+    used_at = models.DateTimeField(_("last used"), null=True, editable=False)
+
+    objects = TokenQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("token")
+        verbose_name_plural = _("tokens")
+
+    def __str__(self) -> str:
+        return self.name
+
+    def issue(self) -> str:
+        """Saves a new one and tells its secret, this once. Nobody guesses 32 random bytes, however fast the hash is."""
+        secret = secrets.token_hex(32)
+        self.digest = sha256(secret.encode()).digest()
+        self.save(force_insert=True)
+        return secret

@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
+from config.tracing import actor
 from payouts import tasks
 from payouts.filters import PayoutPagination, PayoutQuery
 from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange, Status, fingerprint
@@ -91,6 +92,10 @@ class PayoutViewSet(ModelViewSet[Payout]):
     pagination_class = PayoutPagination
     lookup_value_converter = "uuid"
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        actor.set(request.user.get_username() or actor.get())
+
     def get_serializer_class(self) -> type[BaseSerializer[Payout]]:
         by_action = {"update": PayoutPutSerializer, "partial_update": PayoutPatchSerializer}
         return by_action.get(self.action) or super().get_serializer_class()
@@ -107,7 +112,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         fields = serializer.validated_data
-        payout, created = Payout.objects.accept(fields, key)
+        payout, created = Payout.objects.accept(fields, key, request.user.get_username())
         if not created:
             return self.replay(payout, fields)
         tasks.ring(payout)

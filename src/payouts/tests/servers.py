@@ -23,6 +23,7 @@ os.environ.update(
     DEBUG="False",
     SECRET_KEY="a secret of the tests, of more than fifty characters, as Django wants it",
     PAYOUT_GATEWAY="sandbox",
+    API_AUTH="open",
 )
 
 

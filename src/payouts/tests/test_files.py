@@ -64,7 +64,8 @@ def test_compose_sets_only_settings_that_exist(compose):
 
 
 @pytest.mark.django_db
-def test_production_passes_the_checks_of_a_deployment():
+def test_production_passes_the_checks_of_a_deployment(settings):
+    settings.API_AUTH = "required"
     call_command("check", deploy=True, fail_level="WARNING")
 
 

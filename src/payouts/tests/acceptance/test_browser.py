@@ -3,9 +3,12 @@
 import os
 import re
 import shutil
+import subprocess
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+
+from payouts.tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -33,8 +36,7 @@ def page(browser):
     assert failures == []
 
 
-def test_swagger_tries_out_a_payout(page, service, tmp_path):
-    page.goto(f"{service.base}/swagger/")
+def try_out(page):
     operation = page.locator("#operations-payouts-payouts_create")
     operation.get_by_text("Send a payout").click()
     operation.get_by_role("button", name="Try it out").click()
@@ -42,6 +44,11 @@ def test_swagger_tries_out_a_payout(page, service, tmp_path):
     answer = operation.locator(".live-responses-table")
     expect(answer.locator("tbody .response-col_status").first).to_contain_text("201")
     expect(answer).to_contain_text('"status": "NEW"')
+
+
+def test_swagger_tries_out_a_payout(page, service, tmp_path):
+    page.goto(f"{service.base}/swagger/")
+    try_out(page)
     page.screenshot(path=tmp_path / "swagger.png", full_page=True)
     assert service.database.rows("SELECT count(*) FROM payouts_payout WHERE comment = 'Salary for November'") == [(1,)]
 
@@ -58,3 +65,57 @@ def test_swagger_shows_each_operation_and_its_errors(page, service):
 def test_redoc_is_there(page, service):
     page.goto(f"{service.base}/redoc/")
     expect(page.get_by_role("heading", name=re.compile("Send a payout"))).to_be_visible()
+
+
+def manage(service, *arguments, **environment):
+    command = [ROOT / "src/manage.py", *arguments]
+    environment = {**service.environment, **environment}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def closed_service(own_service):
+    own_service.environment["API_AUTH"] = ""
+    own_service.start_api()
+    own_service.base = own_service.base.replace("127.0.0.1", "localhost")
+    staff = {"DJANGO_SUPERUSER_PASSWORD": "correct horse", "DJANGO_SUPERUSER_EMAIL": "ann@example.com"}
+    manage(own_service, "createsuperuser", "--noinput", "--username", "ann", **staff)
+    return own_service
+
+
+def callers(service):
+    return service.database.rows("SELECT caller, split_part(changed_by, ' ', 1) FROM payouts_payout")
+
+
+def authorize(page, **fields):
+    page.get_by_role("button", name="Authorize").click()
+    for label, value in fields.items():
+        page.get_by_label(f"{label}:").fill(value)
+    form = page.locator(".auth-container", has=page.get_by_label(f"{label}:"))
+    form.get_by_role("button", name="Apply credentials").click()
+    page.get_by_role("button", name="Close").first.click()
+
+
+def test_swagger_authorizes_by_token(page, closed_service):
+    token = manage(closed_service, "create_token", "browser", "--user", "shop")
+    page.goto(f"{closed_service.base}/swagger/")
+    authorize(page, Value=f"Token {token}")
+    try_out(page)
+    assert callers(closed_service) == [("shop", "shop")]
+
+
+def test_swagger_authorizes_by_password(page, closed_service):
+    page.goto(f"{closed_service.base}/swagger/")
+    authorize(page, Username="ann", Password="correct horse")
+    try_out(page)
+    assert callers(closed_service) == [("ann", "ann")]
+
+
+def test_swagger_authorizes_by_the_admin_s_session(page, closed_service):
+    page.goto(f"{closed_service.base}/admin/")
+    page.get_by_label("Username:").fill("ann")
+    page.get_by_label("Password:").fill("correct horse")
+    page.get_by_role("button", name="Log in").click()
+    page.goto(f"{closed_service.base}/swagger/")
+    try_out(page)
+    assert callers(closed_service) == [("ann", "ann")]

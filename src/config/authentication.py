@@ -1,0 +1,105 @@
+"""Who calls: a machine by its token, staff by password or by the admin's session."""
+
+import hmac
+import secrets
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends import db
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from rest_framework import authentication, exceptions, permissions
+from rest_framework.throttling import BaseThrottle
+
+from payouts.models import Token
+
+FAILURES = 10
+# So long each process remembers, for itself, whose password was right and who failed.
+SECONDS = 300
+KEY = secrets.token_bytes(32)
+
+
+def sealed(*parts: str | None) -> str:
+    return hmac.digest(KEY, repr(parts).encode(), "sha256").hex()
+
+
+def address(request: Any) -> str | None:
+    return BaseThrottle().get_ident(request) if request else None
+
+
+def refuse_after_failures(*names: str) -> None:
+    if any(cache.get(name, 0) >= FAILURES for name in names):
+        raise exceptions.Throttled(SECONDS)
+
+
+def count_failure(*names: str) -> None:
+    for name in names:
+        cache.set(name, cache.get(name, 0) + 1, SECONDS)
+
+
+class PasswordBackend(ModelBackend):
+    """Hashes a password, for 200 ms of CPU, only if it was not right a moment ago and not too many were wrong."""
+
+    def authenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> User | None:
+        if username is None or "\0" in username:
+            return None
+        right, account, source = sealed(username, password), sealed(username), sealed("password", address(request))
+        if hashed := cache.get(right):
+            # Whoever has changed the password since, or was locked out, is asked again.
+            user = User.objects.filter(username=username, password=hashed, is_active=True).first()
+            if user:
+                return user
+        refuse_after_failures(account, source)
+        user = super().authenticate(request, username, password, **kwargs)
+        if user is None:
+            count_failure(account, source)
+        else:
+            cache.set(right, user.password, SECONDS)
+            cache.delete(account)
+        return user
+
+
+class ByToken(authentication.TokenAuthentication):
+    """Lets a right one in whoever fails beside it: nobody guesses one, and a proxy's callers share its address."""
+
+    def authenticate(self, request: Any) -> tuple[User, int] | None:
+        self.request = request
+        return super().authenticate(request)
+
+    def authenticate_credentials(self, key: str) -> tuple[User, int]:
+        if found := Token.objects.find(key):
+            return found
+        source = sealed("token", address(self.request))
+        refuse_after_failures(source)
+        count_failure(source)
+        raise exceptions.AuthenticationFailed
+
+
+class SessionStore(db.SessionStore):
+    def _validate_session_key(self, key: str) -> bool:
+        # A quoted cookie can hold a null character, which PostgreSQL does not take.
+        return super()._validate_session_key(key) and "\0" not in key  # type: ignore[misc]
+
+
+class IsCaller(permissions.BasePermission):
+    """Whoever has a token, and staff; everybody if the setting is open."""
+
+    setting = "API_AUTH"
+
+    def has_permission(self, request: Any, view: Any) -> bool:
+        return getattr(settings, self.setting) == "open" or bool(request.auth or request.user.is_staff)
+
+
+class MayReadDocs(IsCaller):
+    setting = "DOCS_AUTH"
+
+
+def login(request: HttpRequest) -> HttpResponse:
+    """The admin's, where too many wrong passwords are a 429."""
+    try:
+        return admin.site.login(request)
+    except exceptions.Throttled as error:
+        return HttpResponse(str(error), "text/plain", error.status_code, headers={"Retry-After": str(SECONDS)})

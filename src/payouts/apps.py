@@ -1,0 +1,10 @@
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+
+
+@checks.register(checks.Tags.security, deploy=True)
+def callers_are_known(**_kwargs: Any) -> list[checks.Warning]:
+    is_open = checks.Warning("API_AUTH is open: whoever reaches the API can have money sent.", id="payouts.W001")
+    return [is_open] if settings.API_AUTH == "open" else []
