@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.test import APIClient
 
-from config.authentication import FAILURES, SECONDS
+from config.authentication import FAILURES, REVOKED_WITHIN_SECONDS, SECONDS
 from payouts.models import Payout, Token
 from payouts.tests.local import ROOT
 from payouts.tests.make import REQUEST, URL, make_payout, url_of
@@ -172,7 +172,15 @@ def test_a_revoked_token_is_worth_nothing():
     client = with_token(make_token())
     assert client.get(URL).status_code == 200
     Token.objects.all().delete()
+    time.sleep(REVOKED_WITHIN_SECONDS)
     assert client.get(URL).status_code == 401
+
+
+def test_a_token_is_looked_up_once_a_second(django_assert_num_queries):
+    client = with_token(make_token())
+    client.get(URL)
+    with django_assert_num_queries(1):
+        client.get(URL)
 
 
 def test_an_account_that_is_locked_has_no_token():
@@ -184,10 +192,12 @@ def test_a_token_shows_when_it_was_last_used(django_assert_num_queries):
     client.get(URL)
     used_at = Token.objects.get().used_at
     assert used_at is not None
+    time.sleep(REVOKED_WITHIN_SECONDS)
     with django_assert_num_queries(2):
         client.get(URL)
     assert Token.objects.get().used_at == used_at
     Token.objects.update(used_at=Now() - timedelta(hours=2))
+    time.sleep(REVOKED_WITHIN_SECONDS)
     client.get(URL)
     assert Token.objects.get().used_at >= used_at
 
@@ -316,6 +326,7 @@ def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(admin_client):
     assert token not in page
     assert all(column in page for column in ("shop", "column-created_at", "column-used_at"))
     admin_client.post(f"/admin/payouts/token/{Token.objects.get().pk}/delete/", {"post": "yes"})
+    time.sleep(REVOKED_WITHIN_SECONDS)
     assert client.get(URL).status_code == 401
 
 
