@@ -3,7 +3,7 @@
 set -eu
 cd "$(dirname "$0")/src"
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=10s}"
-exec celery -A config.celery worker \
+exec celery --quiet -A config.celery worker \
     --pool=threads \
     --concurrency="${CELERY_CONCURRENCY:-4}" \
     --loglevel=info \

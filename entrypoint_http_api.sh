@@ -3,7 +3,11 @@
 set -eu
 cd "$(dirname "$0")/src"
 # Gunicorn touches a file for each heartbeat; on a disk that can hang a worker.
-if [ -w /dev/shm ]; then heartbeats=/dev/shm; else heartbeats=/tmp; fi
+if [ -w /dev/shm ]; then memory=/dev/shm; else memory=/tmp; fi
+# Its processes count together for /metrics, in files too.
+export PROMETHEUS_MULTIPROC_DIR="${METRICS_FOLDER:-$memory/payouts-metrics-${PORT:-8080}}"
+mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
+rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
 # No request may keep PostgreSQL busy for long; a list that would is refused.
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s}"
 exec gunicorn config.wsgi:application \
@@ -12,6 +16,4 @@ exec gunicorn config.wsgi:application \
     --threads "${API_THREADS:-4}" \
     --preload \
     --no-control-socket \
-    --worker-tmp-dir "$heartbeats" \
-    --access-logfile - \
-    --access-logformat '%(t)s INFO access [%({x-request-id}o)s] %(h)s "%(r)s" %(s)s %(b)s %(M)sms'
+    --worker-tmp-dir "$memory"

@@ -77,6 +77,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "config.tracing.RequestIdMiddleware",
+    "config.metrics.middleware",
     "config.errors.require_length",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -238,14 +239,17 @@ SANDBOX_FAILURE_RATE = env.float("SANDBOX_FAILURE_RATE", 0)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
     sys.exit("The setting PAYOUT_LEASE cannot be used: it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
+METRICS_PORT = env.int("METRICS_PORT", 0)
+LOG_TEXT = env.get_value("LOG_FORMAT", cast={"json": False, "text": True}.__getitem__, default=sys.stdout.isatty())
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "config.tracing.Formatter"}},
+    "formatters": {"line": {"()": "config.tracing.Formatter", "text": LOG_TEXT}},
     "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "line"}},
     "root": {"handlers": ["stdout"], "level": "INFO"},
     "loggers": {
-        # Gunicorn's access log and the payout's own lines say it already.
+        "gunicorn.error": {"handlers": [], "propagate": True},
+        # The access log and the payout's own lines say it already.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},
         "celery.worker.strategy": {"level": "WARNING"},

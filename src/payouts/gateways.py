@@ -2,7 +2,6 @@
 
 import json
 import random
-import re
 import ssl
 import threading
 import time
@@ -14,11 +13,11 @@ import pycurl  # type: ignore[import-untyped]
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
+from config.tracing import without_numbers
 from payouts.models import REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 
 ANSWER_MAX_BYTES = 64 * 1024
 CONNECT_SECONDS = 5
-CARD_NUMBER = re.compile(r"\d(?:[ -]?\d){11,18}")
 
 REFUSED_NUMBER = "4000000000000002"
 UNKNOWN_NUMBER = "4000000000000119"
@@ -47,11 +46,6 @@ class Answer:
 
 def printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
-
-
-def without_numbers(text: str) -> str:
-    """A gateway may quote the card that it refuses."""
-    return CARD_NUMBER.sub(lambda found: f"**** {found[0][-4:]}", text)
 
 
 class Gateway(Protocol):

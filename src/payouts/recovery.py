@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import bootsteps
+from celery.apps import worker as celery_worker
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
+from prometheus_client import Counter, start_http_server
 
-from config import tracing
+from config import metrics, tracing
 from config.celery import app
 from payouts import tasks
 from payouts.models import Payout
@@ -23,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 # For the NEW, and as many for the PROCESSING, so that payouts whose gateway hangs hold up only each other.
 THREADS = 4
+RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
 
 
 def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.Event) -> None:
@@ -30,6 +33,7 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
     tracing.actor.set(actor)
     # Not all at the same moment.
     while not stopping.wait(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds() * random.uniform(0.5, 1)):  # noqa: S311
+        metrics.look_at_pool()
         try:
             while not stopping.is_set() and (payout := claim()):
                 pay(payout)
@@ -42,12 +46,13 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
 
 
 def pay(payout: Payout) -> None:
+    RECOVERED.labels(payout.was).inc()
     # The claim's connection is neither held nor lost while the gateway takes its time.
     connection.close()
     try:
         tasks.pay(payout)
     except Exception:
-        logger.exception("payout %s: its outcome was not written, its lease will run out", payout.pk)
+        logger.exception("its outcome was not written, its lease will run out", extra=tasks.about(payout))
         connection.close()
 
 
@@ -58,6 +63,10 @@ class Recovery(bootsteps.StartStopStep):
     threads: Sequence[threading.Thread] = ()
 
     def start(self, worker: Any) -> None:
+        # Celery would write past the log when it is told to stop.
+        celery_worker.safe_say = lambda *_args: None  # type: ignore[attr-defined]
+        if settings.METRICS_PORT:
+            start_http_server(settings.METRICS_PORT)
         claims = (lambda: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL), Payout.objects.claim_overdue)
         self.threads = [
             threading.Thread(target=recover, args=(claim, f"recovery {worker.hostname}", self.stopping), daemon=True)
@@ -68,6 +77,7 @@ class Recovery(bootsteps.StartStopStep):
 
     def stop(self, worker: Any) -> None:
         self.stopping.set()
+        logger.info("stops")
         # What waits for a thread of the pool would keep a terminated worker busy: the broker gives it to another.
         worker.pool.executor.shutdown(wait=False, cancel_futures=True)
         for thread in self.threads:

@@ -13,6 +13,7 @@ from celery import shared_task, signals
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from prometheus_client import Counter
 
 from config import tracing
 from config.celery import app
@@ -27,6 +28,8 @@ PUBLISHING: dict[str, Any] = {"connect_timeout": 1}
 if app.conf.broker_url.startswith("amqp"):
     PUBLISHING["transport_options"] = {"read_timeout": 1, "write_timeout": 1}
 RETRY_LONGEST = timedelta(minutes=10)
+ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome.", ["outcome"])
+UNRUNG = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")
 
 
 @signals.worker_init.connect
@@ -57,6 +60,7 @@ class Bell(threading.local):
     def ring(self, payout_id: str, request_id: str) -> None:
         now = time.monotonic()
         if now < Bell.silent_until:
+            UNRUNG.inc()
             return
         if Bell.silent_until:
             # One thread tries whether the broker is well again; the others go on without.
@@ -68,6 +72,7 @@ class Bell(threading.local):
         except Exception as error:  # noqa: BLE001
             Bell.silent_until = time.monotonic() + SILENT_SECONDS
             self._hang_up()
+            UNRUNG.inc()
             logger.warning("the broker takes no message, recovery will pay instead: %r", error)
 
     def _connect(self) -> None:
@@ -114,18 +119,27 @@ def process(self: Any, payout_id: str) -> None:
         pay(payout)
 
 
+def about(payout: Payout, **more: Any) -> dict[str, Any]:
+    """What a line of the log is about."""
+    return {"fields": {"payout": payout.pk, "attempt": payout.attempt, **more}}
+
+
 def pay(payout: Payout) -> None:
     """Pays a payout that was claimed, and writes what became of it."""
-    logger.info("payout %s is PROCESSING, attempt %d", payout.pk, payout.attempt)
-    answer = ask(payout)
-    again_in = backoff(payout.attempt) if answer.status == Status.PROCESSING else None
-    if Payout.objects.finish(
-        payout, answer.status, reference=answer.reference, reason=answer.reason, again_in=again_in
-    ):
-        outcome = f"still PROCESSING, its outcome unknown: {answer.doubt}" if again_in else answer.status
-        logger.info("payout %s is %s, attempt %d", payout.pk, outcome, payout.attempt)
+    logger.info("claimed", extra=about(payout, was=payout.was, status=Status.PROCESSING))
+    began = time.monotonic()
+    said = ask(payout)
+    duration = round(time.monotonic() - began, 6)
+    again_in = backoff(payout.attempt) if said.status == Status.PROCESSING else None
+    written = Payout.objects.finish(
+        payout, said.status, reference=said.reference, reason=said.reason, again_in=again_in
+    )
+    ATTEMPTS.labels("unknown" if again_in else said.status if written else "overtaken").inc()
+    if written:
+        message = f"outcome unknown: {said.doubt}" if again_in else "settled"
+        logger.info(message, extra=about(payout, was=Status.PROCESSING, status=said.status, duration=duration))
     else:
-        logger.warning("payout %s: attempt %d was overtaken, its outcome is dropped", payout.pk, payout.attempt)
+        logger.warning("was overtaken, its outcome is dropped", extra=about(payout, duration=duration))
 
 
 def ask(payout: Payout) -> gateways.Answer:
@@ -133,7 +147,7 @@ def ask(payout: Payout) -> gateways.Answer:
         return gateways.configured().pay(payout)
     except Exception as error:
         # Whatever broke, it may have been after the money left.
-        logger.exception("payout %s: the gateway call broke", payout.pk)
+        logger.exception("the gateway call broke", extra=about(payout))
         return gateways.Answer.unknown(type(error).__name__)
 
 

@@ -135,6 +135,7 @@ def main() -> None:
     environ.Env.read_env(ROOT / ".env")
     os.environ.setdefault("DEBUG", "True")
     os.environ.setdefault("API_HOST", "127.0.0.1")
+    os.environ.setdefault("LOG_FORMAT", "text")
     port = os.environ.setdefault("PORT", "8000")
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     url = f"http://127.0.0.1:{port}"

@@ -244,10 +244,20 @@ def test_pods_may_call_what_they_need(production):
     assert (urlsplit(environment["PAYOUT_GATEWAY_URL"]).scheme, ports("worker")) == ("https", {443})
 
 
-def test_nobody_may_call_a_worker(manifests):
+def test_of_a_worker_only_the_metrics_may_be_called(manifests):
     policies = manifests.of("NetworkPolicy")
     assert "Ingress" in policies["payouts"]["spec"]["policyTypes"]
-    assert [name for name, policy in policies.items() if "ingress" in policy["spec"]] == ["api"]
+    assert sorted(name for name, policy in policies.items() if "ingress" in policy["spec"]) == ["api", "worker"]
+    [rule], [port] = policies["worker"]["spec"]["ingress"], manifests.container("worker")["ports"]
+    assert rule["ports"] == [{"port": port["name"]}]
+    assert str(port["containerPort"]) == manifests.environment()["METRICS_PORT"]
+
+
+def test_prometheus_is_led_to_the_ports(manifests):
+    for deployment in manifests.specs("Deployment"):
+        annotations = deployment["template"]["metadata"]["annotations"]
+        [port] = deployment["template"]["spec"]["containers"][0]["ports"]
+        assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": str(port["containerPort"])}
 
 
 def test_an_upgrade_leaves_the_number_of_pods_to_their_scaler(manifests):

@@ -1,3 +1,5 @@
+import socket
+
 import pytest
 
 from payouts.tests.acceptance.service import Database, Service
@@ -39,3 +41,9 @@ def own_service(migrated):
     yield own
     own.close()
     database.drop()
+
+
+@pytest.fixture
+def black_hole():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        yield f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"

@@ -129,6 +129,7 @@ class Service:
             "CELERY_BROKER_URL": BROKER,
             "CELERY_TASK_DEFAULT_QUEUE": self.queue,
             "PYTHONWARNINGS": "ignore",
+            "METRICS_FOLDER": str(scratch / f"{self.queue}-metrics"),
             **environment,
         }
         self.processes: list[subprocess.Popen[bytes]] = []
@@ -167,6 +168,11 @@ class Service:
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
+
+    def lines(self, **fields: Any) -> list[dict[str, Any]]:
+        """The log's lines that say this, but for what a process has not written to its end yet."""
+        whole = [json.loads(line) for line in self.output().splitlines(keepends=True) if line.endswith("}\n")]
+        return [line for line in whole if fields.items() <= line.items()]
 
     def post(self, **fields: Any) -> dict[str, Any]:
         request = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}

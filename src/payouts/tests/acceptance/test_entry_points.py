@@ -40,6 +40,7 @@ def test_migrations_finish_what_they_began(empty_database):
         ({"TIME_ZONE": "Mars"}, "The setting TIME_ZONE cannot be used: "),
         ({"API_AUTH": "none"}, "The setting API_AUTH cannot be used: "),
         ({"LANGUAGE_CODE": "tlh"}, "The setting LANGUAGE_CODE cannot be used: "),
+        ({"LOG_FORMAT": "xml"}, "The setting LOG_FORMAT cannot be used: "),
         ({"PAYOUT_LEASE": "39"}, "The setting PAYOUT_LEASE cannot be used: "),
         ({"PAYOUT_GATEWAY_TIMEOUT": "0"}, "The setting PAYOUT_GATEWAY_TIMEOUT cannot be used: "),
     ],

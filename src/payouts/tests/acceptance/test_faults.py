@@ -32,12 +32,6 @@ def hasty(own_service, gateway):
     return own_service
 
 
-@pytest.fixture
-def black_hole():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        yield f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"
-
-
 class Wire:
     """Carries bytes to the broker until it is cut."""
 
@@ -147,7 +141,7 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway)
     hasty.start_worker()
     done = hasty.until(payout, "COMPLETED")
     os.killpg(frozen.pid, signal.SIGCONT)
-    wait_until(lambda: "attempt 1 was overtaken" in hasty.output())
+    wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, message="was overtaken, its outcome is dropped"))
     assert hasty.get(payout) == done
     assert (done["attempt"], paid(gateway, payout)) == (2, 1)
 

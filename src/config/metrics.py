@@ -1,0 +1,75 @@
+"""`/metrics`: what this process has counted, or Gunicorn's processes together, and what the table says."""
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from http import HTTPMethod
+
+from django.db import Error, connection
+from django.db.models import Count, Min
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import REGISTRY, Gauge, Histogram, disable_created_metrics, multiprocess
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from payouts.models import Payout, Status
+
+disable_created_metrics()
+REQUESTS = Histogram("http_request_duration_seconds", "Requests to the API.", ["method", "route", "status"])
+POOL = Gauge(
+    "db_pool", "Of the process that looked last, as psycopg names it.", ["stat"], multiprocess_mode="mostrecent"
+)
+access = logging.getLogger("access")
+
+
+def look_at_pool() -> None:
+    stats = connection.pool.get_stats()  # type: ignore[attr-defined]
+    for stat in ("pool_size", "pool_available", "requests_waiting"):
+        POOL.labels(stat).set(stats[stat])
+
+
+def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    def measured(request: HttpRequest) -> HttpResponse:
+        # Prometheus calls a pod by its address, which is none of ALLOWED_HOSTS.
+        if request.path == "/metrics":
+            return show()
+        began = time.perf_counter()
+        response = get_response(request)
+        duration = time.perf_counter() - began
+        # A caller can make up any number of methods and paths, but not of series.
+        method = request.method if request.method in HTTPMethod.__members__ else "other"
+        route = request.resolver_match.route if request.resolver_match else "other"
+        REQUESTS.labels(method, route, response.status_code).observe(duration)
+        look_at_pool()
+        # Without the query, where people put names and numbers.
+        asked = {"method": request.method, "path": request.path, "client": request.META.get("REMOTE_ADDR")}
+        said = {"status": response.status_code, "bytes": int(response.headers.get("Content-Length", 0))}
+        access.info("request", extra={"fields": {**asked, **said, "duration": round(duration, 6)}})
+        return response
+
+    return measured
+
+
+class InFlight(Collector):
+    def collect(self) -> list[GaugeMetricFamily]:
+        count = GaugeMetricFamily("payouts_in_flight", "Payouts, counted to 10,000.", labels=["status"])
+        oldest = GaugeMetricFamily("payouts_oldest_seconds", "The age of the oldest payout.", labels=["status"])
+        # Without a database the rest is still told.
+        with suppress(Error):
+            # Ordered as the index that has them is, or PostgreSQL might look for them among all others.
+            for status, order in ((Status.NEW, "created_at"), (Status.PROCESSING, "lease_until")):
+                payouts = Payout.objects.live().filter(status=status).order_by(order)[:10_000]
+                found = payouts.aggregate(number=Count("pk"), age=Now() - Min("created_at"))
+                count.add_metric([status], found["number"])
+                oldest.add_metric([status], found["age"].total_seconds() if found["age"] else 0)
+        return [count, oldest]
+
+
+def show() -> HttpResponse:
+    together = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+    counted = multiprocess.MultiProcessCollector(None) if together else REGISTRY
+    return HttpResponse(generate_latest(InFlight()) + generate_latest(counted), content_type=CONTENT_TYPE_PLAIN_0_0_4)

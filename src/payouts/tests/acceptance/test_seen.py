@@ -1,0 +1,91 @@
+"""What the people who run it see: the log, the metrics, the heartbeat, the smoke test."""
+
+import os
+import re
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.tests.acceptance.service import call, wait_until
+from payouts.tests.local import free_port
+
+CARD = "5105105105105100"
+SECRETS = {"SECRET_KEY": "kept-from-everybody", "PAYOUT_GATEWAY_TOKEN": "known-to-the-gateway"}
+NO_BROKER = "amqp://guest:guest@127.0.0.1:1//"
+
+
+def metrics(base):
+    lines = call("GET", f"{base}/metrics").body.decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
+    own_service.environment |= SECRETS
+    port = free_port()
+    api, worker = own_service.start_api(), own_service.start_worker(METRICS_PORT=str(port))
+    for number in (CARD, REFUSED_NUMBER, UNKNOWN_NUMBER):
+        own_service.post(recipient_details={"number": number}, comment=CARD)
+    call("POST", own_service.payouts, {"amount": "x", "recipient_details": {"number": CARD}})
+    call("GET", f"{own_service.payouts}?search={CARD}")
+    wait_until(lambda: len(own_service.lines(logger="payouts.tasks")) == 6)
+    seen = [call("GET", f"{base}/metrics").body.decode() for base in (own_service.base, f"http://127.0.0.1:{port}")]
+    assert [own_service.stop(process) for process in (api, worker)] == [0, 0]
+    lines = own_service.output().splitlines()
+    assert len(own_service.lines()) == len(lines)
+    common = {"time", "level", "logger", "request_id", "message"}
+    assert all(common <= line.keys() for line in own_service.lines())
+    assert {line["logger"].split(".")[0] for line in own_service.lines()} == {"access", "gunicorn", "celery", "payouts"}
+    for secret in (CARD, *SECRETS.values(), own_service.environment.get("DB_PASSWORD") or CARD):
+        assert not [text for text in (*lines, *seen) if secret in text]
+
+
+def test_a_person_reads_text(own_service):
+    own_service.start_api(LOG_FORMAT="text")
+    call("GET", f"{own_service.base}/healthz/", **{"X-Request-ID": "mine"})
+    line = wait_until(lambda: [line for line in own_service.output().splitlines() if "[mine]" in line])[0]
+    end = r'method="GET" path="/healthz/" client="127.0.0.1" status=200 bytes=16 duration=0.\d+'
+    assert re.fullmatch(rf"\S+ INFO access \[mine\] request {end}", line)
+
+
+def test_what_gunicorn_refuses_has_nobody_s_request_id(own_service):
+    own_service.start_api(WEB_CONCURRENCY="1", API_THREADS="1")
+    call("GET", f"{own_service.base}/healthz/", **{"X-Request-ID": "another"})
+    with socket.create_connection(("127.0.0.1", own_service.port)) as broken:
+        broken.sendall(b"GET / HTTP/1.1\r\nbro ken: 1\r\n\r\n")
+        assert broken.recv(100).startswith(b"HTTP/1.1 400")
+    wait_until(lambda: own_service.lines(level="WARNING", request_id="-"))
+    assert len(own_service.lines(request_id="another")) == 1
+
+
+def test_all_processes_of_the_api_count_together(own_service):
+    api = own_service.start_api(WEB_CONCURRENCY="3")
+    made = '{method="POST",route="api/v1/payouts/",status="400"}'
+    with ThreadPoolExecutor(8) as clients:
+        list(clients.map(lambda _: call("POST", own_service.payouts, {"amount": "0"}), range(60)))
+    children = Path(f"/proc/{api.pid}/task/{api.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    for _ in range(12):
+        seen = wait_until(lambda: metrics(own_service.base))
+        assert seen[f"http_request_duration_seconds_count{made}"] == 60
+
+
+def test_metrics_follow_payouts(own_service):
+    own_service.environment |= {"PAYOUT_RECOVERY_INTERVAL": "1"}
+    own_service.start_api(CELERY_BROKER_URL=NO_BROKER)
+    own_service.post(recipient_details={"number": UNKNOWN_NUMBER})
+    own_service.post()
+    seen = metrics(own_service.base)
+    assert seen['payouts_in_flight{status="NEW"}'] == seen["payouts_bell_failures_total"] == 2
+    assert seen['payouts_oldest_seconds{status="NEW"}'] > 0
+    port = free_port()
+    own_service.start_worker(METRICS_PORT=str(port))
+    wait_until(lambda: own_service.lines(status="COMPLETED") and own_service.lines(attempt=2, was="PROCESSING"))
+    seen = metrics(own_service.base)
+    assert (seen['payouts_in_flight{status="NEW"}'], seen['payouts_in_flight{status="PROCESSING"}']) == (0, 1)
+    seen = metrics(f"http://127.0.0.1:{port}")
+    assert seen['payouts_recovered_total{was="NEW"}'] == 2
+    assert seen['payouts_attempts_total{outcome="COMPLETED"}'] == 1
+    assert seen['payouts_attempts_total{outcome="unknown"}'] >= 1
+    assert seen['db_pool{stat="pool_size"}'] >= 1

@@ -1,0 +1,52 @@
+import pytest
+
+from payouts.models import Payout, Status
+from payouts.tests.make import URL, make_payout, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+def read(api):
+    lines = api.get("/metrics", headers={"host": "10.0.0.7:8080"}).content.decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+def backdated(status, age, **fields):
+    payout = make_payout(status, **fields)
+    Payout.objects.filter(pk=payout.pk).update(created_at=Payout.objects.get(pk=payout.pk).created_at - age)
+    return payout
+
+
+def test_what_is_in_flight_is_counted(api):
+    for status in Status:
+        make_payout(status)
+    deleted = make_payout(Status.NEW)
+    api.delete(url_of(deleted))
+    seen = read(api)
+    assert (seen['payouts_in_flight{status="NEW"}'], seen['payouts_in_flight{status="PROCESSING"}']) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.PROCESSING])
+def test_the_oldest_is_told(api, status, hour):
+    backdated(status, hour)
+    make_payout(status)
+    assert 3600 < read(api)[f'payouts_oldest_seconds{{status="{status}"}}'] < 3700
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "labels"),
+    [
+        ("POST", URL, 'method="POST",route="api/v1/payouts/",status="201"'),
+        ("GET", f"{URL}01a1fcaf-a016-7176-b7af-bb375d1fea01/", 'route="api/v1/payouts/<uuid:pk>/",status="404"'),
+        ("GET", "/no/such/path", 'method="GET",route="other",status="404"'),
+        ("BREW", "/healthz/", 'method="other",route="healthz/",status="200"'),
+    ],
+)
+def test_requests_are_counted_by_route(api, method, path, labels):
+    def count():
+        seen = read(api).items()
+        return sum(n for name, n in seen if name.startswith("http_request_duration_seconds_count") and labels in name)
+
+    before = count()
+    api.generic(method, path, b'{"amount": "1", "currency": "RUB", "recipient_details": {"a": 1}}', "application/json")
+    assert count() == before + 1
