@@ -6,8 +6,11 @@ They claim, pay and finish as the task does, so any number of workers may do it 
 
 import logging
 import random
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from celery import bootsteps
@@ -25,15 +28,26 @@ logger = logging.getLogger(__name__)
 
 # For the NEW, and as many for the PROCESSING, so that payouts whose gateway hangs hold up only each other.
 THREADS = 4
+# Old, it says that none of them comes to an end with what it does: the worker is wedged.
+HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
+LONGEST_REST = 15
 RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
+
+
+def beat() -> None:
+    metrics.look_at_pool()
+    with suppress(OSError):
+        HEARTBEAT.touch()
 
 
 def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.Event) -> None:
     """Every now and then pays, one by one, until nothing is due."""
     tracing.actor.set(actor)
+    rest = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_REST)
+    beat()
     # Not all at the same moment.
-    while not stopping.wait(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds() * random.uniform(0.5, 1)):  # noqa: S311
-        metrics.look_at_pool()
+    while not stopping.wait(rest * random.uniform(0.5, 1)):  # noqa: S311
+        beat()
         try:
             while not stopping.is_set() and (payout := claim()):
                 pay(payout)
@@ -46,6 +60,7 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
 
 
 def pay(payout: Payout) -> None:
+    beat()
     RECOVERED.labels(payout.was).inc()
     # The claim's connection is neither held nor lost while the gateway takes its time.
     connection.close()

@@ -260,6 +260,12 @@ def test_prometheus_is_led_to_the_ports(manifests):
         assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": str(port["containerPort"])}
 
 
+def test_compose_and_kubernetes_look_at_the_same_heartbeat(production):
+    compose = yaml.safe_load((ROOT / "docker-compose/docker-compose.local.yaml").read_text())
+    _shell, test = compose["services"]["worker"]["healthcheck"]["test"]
+    assert test.replace("$$", "$") == production.container("worker")["livenessProbe"]["exec"]["command"][-1]
+
+
 def test_an_upgrade_leaves_the_number_of_pods_to_their_scaler(manifests):
     for scaler in (*manifests.specs("HorizontalPodAutoscaler"), *manifests.specs("ScaledObject")):
         assert "replicas" not in manifests.of("Deployment")[scaler["scaleTargetRef"]["name"]]["spec"]

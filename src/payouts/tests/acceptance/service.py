@@ -70,6 +70,10 @@ class Database:
     def drop(self) -> None:
         self._maintain(f"DROP DATABASE {self.name} WITH (FORCE)")
 
+    def refuse(self) -> None:
+        self._maintain(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
+        self._maintain(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'")  # noqa: S608
+
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(**self.parameters, dbname=self.name, autocommit=True)
 

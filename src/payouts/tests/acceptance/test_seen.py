@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -89,3 +90,31 @@ def test_metrics_follow_payouts(own_service):
     assert seen['payouts_attempts_total{outcome="COMPLETED"}'] == 1
     assert seen['payouts_attempts_total{outcome="unknown"}'] >= 1
     assert seen['db_pool{stat="pool_size"}'] >= 1
+
+
+def test_the_heart_beats_without_a_broker_and_a_database_and_stops_in_a_wedged_worker(own_service, tmp_path):
+    heartbeat = tmp_path / "heartbeat"
+    hasty = {"PAYOUT_RECOVERY_INTERVAL": "0.5", "PAYOUT_GATEWAY_TIMEOUT": "1"}
+    worker = own_service.start_worker(CELERY_BROKER_URL=NO_BROKER, TMPDIR=str(tmp_path), **hasty)
+    wait_until(heartbeat.exists)
+
+    def beats():
+        since = heartbeat.stat().st_mtime_ns
+        wait_until(lambda: heartbeat.stat().st_mtime_ns > since, 15)
+
+    beats()
+    own_service.database.refuse()
+    wait_until(lambda: own_service.lines(logger="payouts.recovery", level="WARNING"))
+    beats()
+    os.killpg(worker.pid, signal.SIGSTOP)
+    frozen = heartbeat.stat().st_mtime_ns
+    time.sleep(2)
+    assert heartbeat.stat().st_mtime_ns == frozen
+
+
+def test_the_heart_beats_between_looks_that_are_far_apart(own_service, tmp_path):
+    own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600", TMPDIR=str(tmp_path))
+    heartbeat = tmp_path / "heartbeat"
+    wait_until(heartbeat.exists)
+    first = heartbeat.stat().st_mtime_ns
+    wait_until(lambda: heartbeat.stat().st_mtime_ns > first, 15)
