@@ -119,6 +119,12 @@ def process(self: Any, payout_id: str) -> None:
         pay(payout)
 
 
+@shared_task(bind=True, name="payouts.answer", ignore_result=False)
+def answer(self: Any) -> str:
+    """Tells `check_worker` who is there."""
+    return str(self.request.hostname)
+
+
 def about(payout: Payout, **more: Any) -> dict[str, Any]:
     """What a line of the log is about."""
     return {"fields": {"payout": payout.pk, "attempt": payout.attempt, **more}}

@@ -178,6 +178,11 @@ class Service:
         whole = [json.loads(line) for line in self.output().splitlines(keepends=True) if line.endswith("}\n")]
         return [line for line in whole if fields.items() <= line.items()]
 
+    def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(self.root / "src/manage.py"), *arguments]
+        environment = {**self.environment, **environment}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
     def post(self, **fields: Any) -> dict[str, Any]:
         request = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
         answer = call("POST", self.payouts, {**request, **fields})

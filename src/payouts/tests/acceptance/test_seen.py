@@ -8,13 +8,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
 from payouts.tests.acceptance.service import call, wait_until
 from payouts.tests.local import free_port
+from payouts.tests.servers import BROKER
 
 CARD = "5105105105105100"
 SECRETS = {"SECRET_KEY": "kept-from-everybody", "PAYOUT_GATEWAY_TOKEN": "known-to-the-gateway"}
 NO_BROKER = "amqp://guest:guest@127.0.0.1:1//"
+on_rabbitmq = pytest.mark.skipif(
+    not BROKER.startswith("amqp"), reason="replies come over RabbitMQ, and CELERY_BROKER_URL names none"
+)
 
 
 def metrics(base):
@@ -118,3 +124,40 @@ def test_the_heart_beats_between_looks_that_are_far_apart(own_service, tmp_path)
     wait_until(heartbeat.exists)
     first = heartbeat.stat().st_mtime_ns
     wait_until(lambda: heartbeat.stat().st_mtime_ns > first, 15)
+
+
+@on_rabbitmq
+def test_a_worker_answers_the_smoke_test(service):
+    wait_until(lambda: " ready." in service.output())
+    done = service.manage("check_worker")
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"celery@\S+ answered after 0\.\d+ s\n", done.stdout)
+
+
+@on_rabbitmq
+def test_without_a_worker_the_smoke_test_fails(own_service):
+    done = own_service.manage("check_worker", "--timeout", "1")
+    assert (done.returncode, done.stderr) == (1, "CommandError: No worker has answered: The operation timed out.\n")
+
+
+@pytest.mark.parametrize("broker", ["refuses", "is a black hole"])
+def test_without_a_broker_the_smoke_test_fails_in_time(own_service, black_hole, broker):
+    began = time.monotonic()
+    url = NO_BROKER if broker == "refuses" else black_hole
+    done = own_service.manage("check_worker", "--timeout", "3", CELERY_BROKER_URL=url)
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: No worker has answered: ")
+    assert done.stderr.count("\n") == 1
+    assert time.monotonic() - began < 10
+
+
+def test_stuck_payouts_are_listed_and_failed_ones_tried_again(service):
+    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    done = service.manage("payouts", "retry", payout["id"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    wait_until(lambda: service.lines(payout=payout["id"], status="FAILED", attempt=2))
+    changes = call("GET", f"{service.payouts}{payout['id']}/history/").json()["results"]
+    [by] = [change["changed_by"] for change in changes if change["changes"].get("status") == "NEW"][1:]
+    user, request_id = re.fullmatch(r"command payouts retry, user (\w+), (\w+)", by).groups()
+    assert user
+    assert {line["attempt"] for line in service.lines(request_id=request_id)} == {2}

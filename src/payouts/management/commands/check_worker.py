@@ -1,0 +1,24 @@
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from celery.exceptions import TimeoutError as NoAnswer
+from django.core.management.base import BaseCommand, CommandError
+from kombu.exceptions import OperationalError
+
+from payouts import tasks
+
+
+class Command(BaseCommand):
+    help = "Sends a task through the broker and waits for a worker's reply: the smoke test after a deploy."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--timeout", type=float, default=10, help="seconds")
+
+    def handle(self, *args: Any, timeout: float, **options: Any) -> None:
+        began = time.monotonic()
+        try:
+            worker = tasks.answer.apply_async(expires=timeout).get(timeout=timeout)
+        except (NoAnswer, OperationalError) as error:
+            raise CommandError(f"No worker has answered: {error}") from error
+        self.stdout.write(f"{worker} answered after {time.monotonic() - began:.3f} s")
