@@ -203,6 +203,17 @@ def assert_legal(life):
         status = new or status
 
 
+def leaks(world):
+    service = world.service
+    lines = service.output().splitlines()
+    metrics = call("GET", f"{service.base}/metrics").body.decode()
+    secrets = [service.environment[name] for name in ("SECRET_KEY", "PAYOUT_GATEWAY_TOKEN")]
+    for secret in (CARD["number"], REFUSED_CARD["number"], *secrets):
+        assert not [text for text in (*lines, metrics) if secret in text]
+    written = sum(line.startswith("{") for line in lines)
+    return f"no card number and no secret in {len(lines)} lines of the log, {written} of them JSON"
+
+
 def test_nothing_is_lost_paid_twice_or_stuck(world):
     began = time.monotonic()
 
@@ -264,5 +275,6 @@ def test_nothing_is_lost_paid_twice_or_stuck(world):
         most = MOST_CONNECTIONS if "PostgreSQL" in name else before + spare
         assert world_after[name] <= most, name
     assert answers.keys() - {"none"} <= EXPECTED, answers
+    log(f"6. {leaks(world)}")
     log(f"answers: {dict(answers)}")
     log("held")

@@ -115,6 +115,7 @@ class World:
             "CELERY_TASK_DEFAULT_QUEUE": "payouts",
             "PAYOUT_GATEWAY": "http",
             "PAYOUT_GATEWAY_URL": self.gateway.url,
+            "PAYOUT_GATEWAY_TOKEN": "known to the gateway",
             "PAYOUT_LEASE": str(LEASE),
             "PAYOUT_GATEWAY_TIMEOUT": str(TIMEOUT),
             "PAYOUT_RECOVERY_INTERVAL": str(INTERVAL),
