@@ -50,7 +50,7 @@ migrations: setup ## Write migrations for changed models
 	@DEBUG=True $(RUN) python src/manage.py makemigrations
 
 openapi: setup ## Write the OpenAPI document into docs/openapi.yaml
-	@DEBUG=True $(RUN) python src/manage.py generate_swagger --overwrite -f yaml -u http://localhost:8080 docs/openapi.yaml
+	@DEBUG=True API_AUTH=required $(RUN) python src/manage.py generate_swagger --overwrite -f yaml -u http://localhost:8080 docs/openapi.yaml
 
 up: ## Build the image and start everything in Docker
 	$(COMPOSE) up -d --build

@@ -148,6 +148,10 @@ class AutoSchema(SwaggerAutoSchema):
     def has_list_response(self) -> bool:
         return self.view.action == "history" or super().has_list_response()
 
+    def get_security(self) -> list[Any] | None:
+        # Whoever needs no token may still send a wrong one: a 401.
+        return None if settings.API_AUTH == "required" else []
+
     def get_default_response_serializer(self) -> Any:
         return self.view.serializer_class()
 
@@ -175,7 +179,7 @@ class AutoSchema(SwaggerAutoSchema):
             for code, schema in (replay | super().get_response_serializers()).items()
         }
         for code, (description, actions) in ERRORS.items():
-            if action in actions and (settings.API_AUTH == "required" or code not in (401, 403, 429)):
+            if action in actions:
                 schema = openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error"))
                 responses[str(code)] = openapi.Response(description, schema)
         for code, response in responses.items():

@@ -8,18 +8,38 @@ from pathlib import Path
 
 import pytest
 
-from payouts.tests.acceptance.service import BIN, call
+from payouts.tests.acceptance.service import BIN, Database, Service, call
 from payouts.tests.budget import EXAMPLES, SEED
+from payouts.tests.local import ROOT
 
 HERE = Path(__file__).parent
 REQUEST = {"amount": "12.30", "currency": "EUR", "recipient_details": {"iban": "DE02120300000000202051"}}
 
 
-def test_the_document_is_true(service):
+@pytest.fixture(scope="module")
+def closed_service(migrated):
+    """As in production, where a token is needed."""
+    database = Database(migrated.name)
+    service = Service(database, API_AUTH="required")
+    service.start_api()
+    service.start_worker()
+    yield service
+    service.close()
+    database.drop()
+
+
+@pytest.fixture(scope="module")
+def token(closed_service):
+    command = [ROOT / "src/manage.py", "create_token", "fuzz", "--user", "fuzz"]
+    made = subprocess.run(command, env=closed_service.environment, check=True, capture_output=True, text=True)
+    return made.stdout.strip()
+
+
+def test_the_document_is_true(closed_service, token):
     """Schemathesis finds no 5xx, nothing undocumented, no bad request taken, no good one refused, no broken link."""
-    options = ["--config-file", HERE / "schemathesis.toml", "run", f"{service.base}/swagger.json"]
+    options = ["--config-file", HERE / "schemathesis.toml", "run", f"{closed_service.base}/swagger.json"]
     amount = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--continue-on-failure", "--no-color"]
-    command = [BIN / "schemathesis", *options, *amount]
+    command = [BIN / "schemathesis", *options, *amount, "--header", f"Authorization: Token {token}"]
     # The hooks are looked for in the working directory.
     run = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(run.stdout)
