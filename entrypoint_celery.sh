@@ -2,6 +2,8 @@
 # The worker: pays what the bell or the clock brings, CELERY_CONCURRENCY payouts at a time.
 set -eu
 cd "$(dirname "$0")/src"
+# Recovery has eight threads, and metrics are asked for too.
+export DB_POOL_SIZE="${DB_POOL_SIZE:-$((${CELERY_CONCURRENCY:-4} + 10))}"
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=10s}"
 exec celery --quiet -A config.celery worker \
     --pool=threads \

@@ -8,6 +8,7 @@ if [ -w /dev/shm ]; then memory=/dev/shm; else memory=/tmp; fi
 export PROMETHEUS_MULTIPROC_DIR="${METRICS_FOLDER:-$memory/payouts-metrics-${PORT:-8080}}"
 mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
 rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
+export DB_POOL_SIZE="${DB_POOL_SIZE:-${API_THREADS:-4}}"
 # No request may keep PostgreSQL busy for long; a list that would is refused.
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s}"
 exec gunicorn config.wsgi:application \

@@ -138,7 +138,6 @@ DATABASE: dict[str, Any] = (
         "PORT": env.int("DB_PORT", 5432),
     }
 )
-THREADS = max(env.int("API_THREADS", 4), env.int("CELERY_CONCURRENCY", 4))
 
 
 def refuse_closed(connection: psycopg.Connection) -> None:
@@ -151,11 +150,11 @@ def refuse_closed(connection: psycopg.Connection) -> None:
 
 
 DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
-    # Celery and Django close connections after every task and request; the pool keeps them open. It has one for each
-    # thread, those of recovery included.
+    # Celery and Django close connections after every task and request; the pool keeps them open: at most one for
+    # each thread, as the entry points say, since after an outage a pool opens more than anybody waits for.
     "pool": {
         "min_size": 1,
-        "max_size": env.int("DB_POOL_SIZE", THREADS + 12),
+        "max_size": env.int("DB_POOL_SIZE", 16),
         "timeout": 2,
         "reconnect_timeout": 3,
         "check": refuse_closed,
