@@ -17,7 +17,7 @@ run: setup ## Run the whole service on port 8000, with a PostgreSQL of its own i
 	@$(RUN) python -m payouts.tests.local
 
 test: setup ## Run every test, on a PostgreSQL of its own if none is given
-	@$(RUN) pytest
+	@$(RUN) pytest -n 4 --dist loadfile
 
 drill: setup ## Break everything while payouts are paid; SEED=… repeats a run
 	@$(RUN) pytest -q -s src/payouts/tests/drill/drill.py

@@ -16,7 +16,10 @@ scratch = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="payouts
 if embedded := not os.environ.keys() & {"DB_HOST", "DATABASE_URL"}:
     hasty = ("-c", "fsync=off", "-c", "full_page_writes=off")
     os.environ.update(servers.enter_context(postgres(scratch / "postgres", *hasty)))
-BROKER = os.environ.get("CELERY_BROKER_URL") or filesystem_broker(scratch / "broker")
+# Processes that share the tests have the servers of the one that started them.
+BROKER = os.environ.setdefault(
+    "TESTS_BROKER_URL", os.environ.get("CELERY_BROKER_URL") or filesystem_broker(scratch / "broker")
+)
 os.environ.update(
     # The fast tests ring into the void; the acceptance tier has the real broker.
     CELERY_BROKER_URL="memory://",
