@@ -5,8 +5,10 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from hmac import compare_digest
 from http import HTTPMethod
 
+from django.conf import settings
 from django.db import Error, connection
 from django.db.models import Count, Min
 from django.db.models.functions import Now
@@ -36,7 +38,7 @@ def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
     def measured(request: HttpRequest) -> HttpResponse:
         # Prometheus calls a pod by its address, which is none of ALLOWED_HOSTS.
         if request.path == "/metrics":
-            return show()
+            return show(request)
         began = time.perf_counter()
         response = get_response(request)
         duration = time.perf_counter() - began
@@ -69,7 +71,10 @@ class InFlight(Collector):
         return [count, oldest]
 
 
-def show() -> HttpResponse:
+def show(request: HttpRequest) -> HttpResponse:
+    given, token = request.headers.get("Authorization", ""), settings.METRICS_TOKEN
+    if token and not compare_digest(given.encode(), f"Bearer {token}".encode()):
+        return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
     together = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     counted = multiprocess.MultiProcessCollector(None) if together else REGISTRY
     return HttpResponse(generate_latest(InFlight()) + generate_latest(counted), content_type=CONTENT_TYPE_PLAIN_0_0_4)

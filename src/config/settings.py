@@ -238,6 +238,7 @@ SANDBOX_FAILURE_RATE = env.float("SANDBOX_FAILURE_RATE", 0)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
     sys.exit("The setting PAYOUT_LEASE cannot be used: it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
+METRICS_TOKEN = env("METRICS_TOKEN", default="")
 METRICS_PORT = env.int("METRICS_PORT", 0)
 LOG_TEXT = env.get_value("LOG_FORMAT", cast={"json": False, "text": True}.__getitem__, default=sys.stdout.isatty())
 LOGGING = {

@@ -45,7 +45,7 @@ class Answer:
 
 
 def printable(text: str) -> str:
-    return "".join(character if character.isprintable() else " " for character in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
 class Gateway(Protocol):

@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.test import APIClient
@@ -314,6 +314,12 @@ def test_create_token_prints_what_lets_a_new_account_in(capsys):
     assert not User.objects.get(username="billing").has_usable_password()
     call_command("create_token", "second", user="billing")
     assert Token.objects.filter(user__username="billing").count() == 2
+
+
+@pytest.mark.parametrize(("name", "user"), [("n" * 101, "billing"), ("n", "u" * 151), ("n", ""), ("n\0", "billing")])
+def test_create_token_refuses_a_name_that_cannot_be_stored(name, user):
+    with pytest.raises(CommandError, match="No such name"):
+        call_command("create_token", name, user=user)
 
 
 def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(admin_client):

@@ -50,3 +50,11 @@ def test_requests_are_counted_by_route(api, method, path, labels):
     before = count()
     api.generic(method, path, b'{"amount": "1", "currency": "RUB", "recipient_details": {"a": 1}}', "application/json")
     assert count() == before + 1
+
+
+@pytest.mark.parametrize(
+    ("given", "status"), [("Bearer s3cret", 200), ("Bearer s3cre", 401), ("s3cret", 401), ("", 401)]
+)
+def test_a_setting_closes_them(api, settings, given, status):
+    settings.METRICS_TOKEN = "s3cret"
+    assert api.get("/metrics", headers={"authorization": given}).status_code == status

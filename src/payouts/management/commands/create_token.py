@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management import BaseCommand, CommandParser
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import DataError
 
 from payouts.models import Token
 
@@ -16,5 +17,8 @@ class Command(BaseCommand):
         parser.add_argument("--user", required=True, help="the account that calls with it, made if there is none")
 
     def handle(self, *, name: str, user: str, **options: Any) -> None:
-        account = User.objects.filter(username=user).first() or User.objects.create_user(user)
-        self.stdout.write(Token(user=account, name=name).issue())
+        try:
+            account = User.objects.filter(username=user).first() or User.objects.create_user(user)
+            self.stdout.write(Token(user=account, name=name).issue())
+        except (DataError, ValueError) as error:
+            raise CommandError(f"No such name can be stored: {error}") from error
