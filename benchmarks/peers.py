@@ -2,8 +2,8 @@
 This service and what people would write instead: how each is started, rung and looked at.
 
 Each has one process for its API and one for its worker, with four threads (FastAPI: one loop), and a database of
-its own with the same table, trigger and rows. Only this service writes an access log and lines of what it pays: as it
-is deployed.
+its own with the same table, trigger and rows. Each writes an access log; only this service also counts for Prometheus
+and writes lines of what it pays, as it is deployed.
 """
 
 import json
@@ -24,9 +24,10 @@ from payouts.tests.acceptance.service import Database, call, wait_until
 from payouts.tests.local import ROOT, free_port
 
 GUNICORN = "gunicorn --workers 1 --threads 4 --no-control-socket --worker-tmp-dir /dev/shm --bind 127.0.0.1:{port}"
+GUNICORN += " --access-logfile -"
 CELERY = "celery -A benchmarks.{name} worker --pool=threads --concurrency=4 --loglevel=info"
 CELERY += " --without-gossip --without-mingle --without-heartbeat"
-UVICORN = "uvicorn --port {port} --no-access-log benchmarks.fastapi.api:app"
+UVICORN = "uvicorn --port {port} benchmarks.fastapi.api:app"
 # How the API and the worker of each are started, and what its task is called.
 COMMANDS = {
     "this service": (f"{ROOT}/entrypoint_http_api.sh", f"{ROOT}/entrypoint_celery.sh", "payouts.process"),

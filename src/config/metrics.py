@@ -22,9 +22,7 @@ from payouts.models import Payout, Status
 
 disable_created_metrics()
 REQUESTS = Histogram("http_request_duration_seconds", "Requests to the API.", ["method", "route", "status"])
-POOL = Gauge(
-    "db_pool", "Of the process that looked last, as psycopg names it.", ["stat"], multiprocess_mode="mostrecent"
-)
+POOL = Gauge("db_pool", "Of the process that answers, as psycopg names it.", ["stat"], multiprocess_mode="mostrecent")
 access = logging.getLogger("access")
 
 
@@ -46,7 +44,6 @@ def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
         method = request.method if request.method in HTTPMethod.__members__ else "other"
         route = request.resolver_match.route if request.resolver_match else "other"
         REQUESTS.labels(method, route, response.status_code).observe(duration)
-        look_at_pool()
         # Without the query, where people put names and numbers.
         asked = {"method": request.method, "path": request.path, "client": request.META.get("REMOTE_ADDR")}
         said = {"status": response.status_code, "bytes": int(response.headers.get("Content-Length", 0))}
@@ -75,6 +72,7 @@ def show(request: HttpRequest) -> HttpResponse:
     given, token = request.headers.get("Authorization", ""), settings.METRICS_TOKEN
     if token and not compare_digest(given.encode(), f"Bearer {token}".encode()):
         return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
+    look_at_pool()
     together = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     counted = multiprocess.MultiProcessCollector(None) if together else REGISTRY
     return HttpResponse(generate_latest(InFlight()) + generate_latest(counted), content_type=CONTENT_TYPE_PLAIN_0_0_4)

@@ -88,7 +88,7 @@ class Bell(threading.local):
         self.producer.publish(
             ((payout_id,), {}, {}),
             routing_key=app.conf.task_default_queue,
-            headers={"task": process.name, "id": uuid4().hex, "ignore_result": True, "request_id": request_id},
+            headers={"task": process.name, "id": uuid4().hex, "request_id": request_id},
         )
 
     def _is_dead(self) -> bool:
