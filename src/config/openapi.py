@@ -19,7 +19,11 @@ Takes payout requests, keeps them, pays each one exactly once in the background.
    Send an `Idempotency-Key` with it, and you may repeat the request safely whatever became of its answer.
 2. A worker makes it `PROCESSING`, then `COMPLETED` or `FAILED` (see `failure_reason`).
    While the gateway's answer is unknown it stays `PROCESSING` and is asked about again.
-3. Follow it with `GET` at its `Location`; all that happened to it is in its `history/`.
+3. Follow it with `GET` at its `Location`, every second or so, while it is `NEW` or `PROCESSING`;
+   all that happened to it is in its `history/`.
+4. A `FAILED` one is paid again by a `PATCH` with `{"status": "NEW"}`, corrected in the same request if need be.
+
+Say who you are by `Authorization: Token …`; whoever runs the service makes you a token and shows it once.
 
 Every answer carries `X-Request-ID`: yours, or one that was made for you. Quote it when you ask for help.
 Another path is a 404, another method a 405 that names the right ones in `Allow`.
@@ -132,6 +136,7 @@ class LimitsInspector(FieldInspector):
             result.format = openapi.FORMAT_DECIMAL
             result.pattern = positive if obj.min_value else rf"^-?0*[0-9]{more}(\.{cents})?$"
             result.max_length = obj.MAX_STRING_LENGTH
+            result.setdefault("description", f"A decimal number as text, with at most {AMOUNT_PLACES} places.")
         if isinstance(obj, JSONField):
             result.additional_properties = True
         if obj.field_name == "recipient_details":

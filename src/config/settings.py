@@ -182,6 +182,7 @@ REST_FRAMEWORK = {
 SWAGGER_USE_COMPAT_RENDERERS = False
 SWAGGER_SETTINGS = {
     "USE_SESSION_AUTH": False,
+    "DEFAULT_MODEL_RENDERING": "example",
     "SECURITY_DEFINITIONS": {
         "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Token`, space, token"},
         "password": {"type": "basic"},

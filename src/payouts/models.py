@@ -23,7 +23,7 @@ from django.db.models.lookups import Exact, LessThanOrEqual
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
-from config.tracing import changed_by
+from config.tracing import actor, changed_by
 
 AMOUNT_MIN = Decimal("0.01")
 AMOUNT_DIGITS = 12
@@ -147,11 +147,12 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             UPDATE payouts_payout
                SET status = 'PROCESSING', attempt = attempt + 1,
                    lease_until = statement_timestamp() + %(lease)s,
-                   updated_at = statement_timestamp(), changed_by = %(by)s
+                   updated_at = statement_timestamp(),
+                   changed_by = %(actor)s || ' ' || split_part(changed_by, ' ', -1)
              WHERE id = {which} AND deleted_at IS NULL
                AND (status = 'NEW' OR (status = 'PROCESSING' AND lease_until < statement_timestamp()))
             """,  # noqa: S608
-            {"lease": settings.PAYOUT_LEASE, "by": changed_by(), **parameters},
+            {"lease": settings.PAYOUT_LEASE, "actor": actor.get(), **parameters},
             was="(SELECT status FROM payouts_payout AS before WHERE before.id = payouts_payout.id)",
         )
 

@@ -48,6 +48,7 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
     # Not all at the same moment.
     while not stopping.wait(rest * random.uniform(0.5, 1)):  # noqa: S311
         beat()
+        tracing.request_id.set("-")
         try:
             while not stopping.is_set() and (payout := claim()):
                 pay(payout)

@@ -28,21 +28,21 @@ def waiting():
 
 
 def test_keeps_its_connection(bell, waiting):
-    bell.ring("1", "r")
+    bell.ring("1")
     producer = bell.producer
-    bell.ring("2", "r")
+    bell.ring("2")
     assert bell.producer is producer
     assert waiting() == 2
 
 
 def test_is_silent_for_a_while_after_a_failure_and_then_rings_again(bell, waiting):
     app.conf.broker_write_url = "amqp://127.0.0.1:1//"
-    bell.ring("1", "r")
+    bell.ring("1")
     app.conf.broker_write_url = settings.CELERY_BROKER_URL
-    bell.ring("2", "r")
+    bell.ring("2")
     assert waiting() == 0
     Bell.silent_until = 1.0
-    bell.ring("3", "r")
+    bell.ring("3")
     assert (waiting(), Bell.silent_until) == (1, 0.0)
 
 

@@ -7,7 +7,9 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from payouts.models import Payout, Status
+from config import tracing
+from payouts import tasks
+from payouts.models import Payout, PayoutChange, Status
 from payouts.tests.make import REQUEST, make_payout, make_processing
 
 pytestmark = pytest.mark.django_db
@@ -32,6 +34,16 @@ def test_takes_the_one_whose_lease_ran_out():
     taken = Payout.objects.claim_overdue()
     assert (taken.pk, taken.attempt) == (due.pk, 2)
     assert Payout.objects.claim_overdue() is None
+
+
+def test_what_no_message_announced_has_its_request_s_id_all_the_same(caplog):
+    payout = make_payout(created_at=old(20), changed_by="shop req-1")
+    ids = []
+    caplog.handler.addFilter(lambda _record: ids.append(tracing.request_id.get()) or True)
+    with caplog.at_level("INFO", "payouts.tasks"):
+        tasks.pay(Payout.objects.claim_new(WAITED))
+    authors = PayoutChange.objects.filter(payout_id=payout.pk).values_list("changed_by", flat=True)
+    assert (set(ids), {by.split()[-1] for by in authors}) == ({"req-1"}, {"req-1"})
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
