@@ -64,6 +64,24 @@ def test_a_start_fails_with_one_line(service, setting, line):
         assert output.count("\n") == 1, output
 
 
+@pytest.mark.parametrize(
+    ("script", "setting"),
+    [
+        ("entrypoint_http_api.sh", {"WEB_CONCURRENCY": "x"}),
+        ("entrypoint_http_api.sh", {"API_THREADS": "4 "}),
+        ("entrypoint_http_api.sh", {"PORT": "80a"}),
+        ("entrypoint_celery.sh", {"CELERY_CONCURRENCY": "-1"}),
+        ("entrypoint_celery.sh", {"CELERY_CONCURRENCY": "0"}),
+    ],
+)
+def test_a_start_with_what_is_no_number_fails_with_one_line(service, script, setting):
+    environment = {**service.environment, **setting}
+    started = subprocess.run([ROOT / script], env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert (started.returncode, started.stdout.count("\n"), started.stderr) == (1, 1, "")
+    assert started.stdout.startswith("The setting")
+    assert next(iter(setting)) in started.stdout
+
+
 def test_a_worker_without_a_gateway_does_not_start(own_service):
     worker = own_service.start_worker(PAYOUT_GATEWAY="")
     assert worker.wait(30) == 1
