@@ -57,7 +57,7 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         event = {"time": time, "level": record.levelname, "logger": record.name, "request_id": request_id.get()}
-        event["message"] = record.getMessage()
+        event["message"] = without_numbers(record.getMessage())
         fields = getattr(record, "fields", {})
         trace = without_numbers(self.formatException(record.exc_info)) if record.exc_info else ""
         if not self.text:

@@ -24,6 +24,16 @@ from payouts.tests.servers import BROKER, scratch
 BIN = Path(sys.executable).parent
 
 
+# What a statement fails with may quote the row: here it does, if the comment says when.
+QUOTE_THE_CARD = """
+CREATE FUNCTION quote_the_card() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.comment = TG_OP THEN RAISE EXCEPTION 'a bad card: %', NEW.recipient_details; END IF; RETURN NEW;
+END $$;
+CREATE TRIGGER quote_the_card BEFORE INSERT OR UPDATE ON payouts_payout
+FOR EACH ROW EXECUTE FUNCTION quote_the_card()
+"""
+
+
 class Answer(NamedTuple):
     status: int
     headers: dict[str, str]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import call, wait_until
+from payouts.tests.acceptance.service import QUOTE_THE_CARD, call, wait_until
 from payouts.tests.local import free_port
 from payouts.tests.servers import BROKER
 
@@ -30,12 +30,18 @@ def metrics(base):
 
 def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
     own_service.environment |= SECRETS
+    with own_service.database.connect() as connection:
+        connection.execute(QUOTE_THE_CARD)
     port = free_port()
     api, worker = own_service.start_api(), own_service.start_worker(METRICS_PORT=str(port))
     for number in (CARD, REFUSED_NUMBER, UNKNOWN_NUMBER):
         own_service.post(recipient_details={"number": number}, comment=CARD)
     call("POST", own_service.payouts, {"amount": "x", "recipient_details": {"number": CARD}})
     call("GET", f"{own_service.payouts}?search={CARD}")
+    for operation, status in (("INSERT", 500), ("UPDATE", 201)):
+        failing = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD}, "comment": operation}
+        assert call("POST", own_service.payouts, failing).status == status
+    wait_until(lambda: own_service.lines(logger="celery.app.trace"))
     wait_until(lambda: len(own_service.lines(logger="payouts.tasks")) == 6)
     seen = [call("GET", f"{base}/metrics").body.decode() for base in (own_service.base, f"http://127.0.0.1:{port}")]
     assert [own_service.stop(process) for process in (api, worker)] == [0, 0]
@@ -43,7 +49,7 @@ def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
     assert len(own_service.lines()) == len(lines)
     common = {"time", "level", "logger", "request_id", "message"}
     assert all(common <= line.keys() for line in own_service.lines())
-    assert {line["logger"].split(".")[0] for line in own_service.lines()} == {"access", "gunicorn", "celery", "payouts"}
+    assert {line["logger"].split(".")[0] for line in own_service.lines()} == {"access", "gunicorn", "django", "celery", "payouts"}
     for secret in (CARD, *SECRETS.values(), own_service.environment.get("DB_PASSWORD") or CARD):
         assert not [text for text in (*lines, *seen) if secret in text]
 
