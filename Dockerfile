@@ -4,7 +4,10 @@ ENV UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir uv==0.13.8
 WORKDIR /app
 COPY pyproject.toml uv.lock ./
-RUN uv sync --locked --no-dev --no-install-project
+# Lean by default: docker build --build-arg EXTRAS="--extra redis --extra sentry --extra tracing"
+ARG EXTRAS=
+# hadolint ignore=SC2086
+RUN uv sync --locked --no-dev --no-install-project $EXTRAS
 COPY entrypoint_*.sh ./
 COPY src src
 # What Swagger UI and ReDoc never load is a good part of what they ship.

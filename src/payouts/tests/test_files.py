@@ -12,6 +12,8 @@ from django.core.management import call_command
 from payouts.tests.local import ROOT
 
 README = (ROOT / "README.md").read_text()
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = set(PROJECT["project"]["optional-dependencies"])
 ENTRY_POINTS = sorted(ROOT.glob("entrypoint_*.sh"))
 
 
@@ -24,10 +26,15 @@ def test_every_setting_has_a_line_in_the_example():
 
 
 def test_every_dependency_has_a_line_in_the_readme():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    for requirement in [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]:
-        name = re.match(r"[\w-]+", requirement)[0]
+    requirements = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    names = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements} - {PROJECT["project"]["name"]}
+    for name in names | EXTRAS:
         assert re.search(rf"\b{name}\b", README), name
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "docs/operations.md"])
+def test_the_extras_are_told(name):
+    assert set(re.findall(r"--extra (\w+)", (ROOT / name).read_text())) == EXTRAS
 
 
 def test_the_readme_is_short():
