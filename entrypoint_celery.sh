@@ -7,6 +7,7 @@ case "${CELERY_CONCURRENCY:-4}" in
 esac
 # Recovery has eight threads, and metrics are asked for too.
 export DB_POOL_SIZE="${DB_POOL_SIZE:-$((${CELERY_CONCURRENCY:-4} + 10))}"
+export OTEL_SERVICE_NAME="${OTEL_SERVICE_NAME:-payouts-worker}"
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=10s}"
 exec celery --quiet -A config.celery worker \
     --pool=threads \

@@ -239,6 +239,9 @@ SANDBOX_FAILURE_RATE = env.float("SANDBOX_FAILURE_RATE", 0)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
     sys.exit("The setting PAYOUT_LEASE cannot be used: it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
+# Where they are empty, config.telemetry imports nothing.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.url_of("OTEL_EXPORTER_OTLP_ENDPOINT", "", "https", "http")
+SENTRY_DSN = env.url_of("SENTRY_DSN", "", "https", "http")
 METRICS_TOKEN = env("METRICS_TOKEN", default="")
 METRICS_PORT = env.int("METRICS_PORT", 0)
 LOG_TEXT = env.get_value("LOG_FORMAT", cast={"json": False, "text": True}.__getitem__, default=sys.stdout.isatty())

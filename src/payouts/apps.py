@@ -3,6 +3,11 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
+from config import telemetry
+
+# In every process, and before Django loads its middleware.
+telemetry.start()
+
 
 @checks.register(checks.Tags.security, deploy=True)
 def callers_are_known(**_kwargs: Any) -> list[checks.Warning]:

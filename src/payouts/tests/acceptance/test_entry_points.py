@@ -41,6 +41,8 @@ def test_migrations_finish_what_they_began(empty_database):
         ({"API_AUTH": "none"}, "The setting API_AUTH cannot be used: "),
         ({"LANGUAGE_CODE": "tlh"}, "The setting LANGUAGE_CODE cannot be used: "),
         ({"LOG_FORMAT": "xml"}, "The setting LOG_FORMAT cannot be used: "),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"}, "The setting OTEL_EXPORTER_OTLP_ENDPOINT cannot be used: "),
+        ({"SENTRY_DSN": "https://no-key.example.com/1"}, "The setting SENTRY_DSN cannot be used: "),
         ({"PAYOUT_LEASE": "39"}, "The setting PAYOUT_LEASE cannot be used: "),
         ({"PAYOUT_GATEWAY_TIMEOUT": "0"}, "The setting PAYOUT_GATEWAY_TIMEOUT cannot be used: "),
     ],

@@ -49,7 +49,13 @@ def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
     assert len(own_service.lines()) == len(lines)
     common = {"time", "level", "logger", "request_id", "message"}
     assert all(common <= line.keys() for line in own_service.lines())
-    assert {line["logger"].split(".")[0] for line in own_service.lines()} == {"access", "gunicorn", "django", "celery", "payouts"}
+    assert {line["logger"].split(".")[0] for line in own_service.lines()} == {
+        "access",
+        "gunicorn",
+        "django",
+        "celery",
+        "payouts",
+    }
     for secret in (CARD, *SECRETS.values(), own_service.environment.get("DB_PASSWORD") or CARD):
         assert not [text for text in (*lines, *seen) if secret in text]
 
