@@ -4,6 +4,7 @@ import os
 import select
 import sys
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,7 +24,7 @@ class Env(environ.Env):
     def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return super().get_value(var, *args, **kwargs)
-        except (ImproperlyConfigured, LookupError, TypeError, ValueError) as error:
+        except (ImportError, ImproperlyConfigured, LookupError, TypeError, ValueError) as error:
             sys.exit(f"The setting {var} cannot be used: {error}")
 
     def url_of(self, var: str, default: str, *schemes: str) -> str:
@@ -227,6 +228,10 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
 else:
     # Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+if CELERY_BROKER_URL.startswith("redis"):
+    env.get_value("CELERY_BROKER_URL", cast=lambda _url: import_module("redis"))
+    # A silent server is waited for without end otherwise.
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 5}
 
 PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")

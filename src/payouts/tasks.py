@@ -27,6 +27,8 @@ SILENT_SECONDS = 5
 PUBLISHING: dict[str, Any] = {"connect_timeout": 1}
 if app.conf.broker_url.startswith("amqp"):
     PUBLISHING["transport_options"] = {"read_timeout": 1, "write_timeout": 1}
+elif app.conf.broker_url.startswith("redis"):
+    PUBLISHING["transport_options"] = {"socket_timeout": 1, "socket_connect_timeout": 1}
 RETRY_LONGEST = timedelta(minutes=10)
 ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome.", ["outcome"])
 UNRUNG = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")

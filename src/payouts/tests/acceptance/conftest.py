@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from payouts.tests.acceptance.service import Database, Service
+from payouts.tests.acceptance.service import Database, Service, broker_at
 
 
 @pytest.fixture
@@ -46,4 +46,4 @@ def own_service(migrated):
 @pytest.fixture
 def black_hole():
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        yield f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"
+        yield broker_at(silent.getsockname()[1])

@@ -17,11 +17,13 @@ import psycopg
 from celery import Celery
 from django.db import connection
 from kombu import Connection
+from kombu.exceptions import KombuError
 
 from payouts.tests.local import ROOT, free_port
 from payouts.tests.servers import BROKER, scratch
 
 BIN = Path(sys.executable).parent
+IN_FILES = BROKER.startswith("filesystem")
 
 
 # What a statement fails with may quote the row: here it does, if the comment says when.
@@ -61,6 +63,14 @@ def wait_until(condition: Callable[[], Any], seconds: float = 60, log: Path = Pa
     return value
 
 
+def broker_at(port: int) -> str:
+    """Another one of the kind that the tests have, or RabbitMQ."""
+    return f"redis://127.0.0.1:{port}/0" if BROKER.startswith("redis") else f"amqp://guest:guest@127.0.0.1:{port}//"
+
+
+NO_BROKER = broker_at(1)
+
+
 class Database:
     """A database of its own, on the server that the tests have anyway."""
 
@@ -97,6 +107,39 @@ class Database:
             "DB_NAME": self.name,
             **{f"DB_{key.upper()}": str(value) for key, value in self.parameters.items()},
         }
+
+
+class Redis:
+    """A server of its own that wants a password and keeps nothing."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://:known-to-redis@127.0.0.1:{self.port}/1"
+        self.start()
+
+    def start(self) -> None:
+        options = f"--bind 127.0.0.1 --port {self.port} --requirepass known-to-redis --loglevel warning --save"
+        self.process = subprocess.Popen(["redis-server", *options.split(), ""], start_new_session=True)
+        wait_until(self.is_up)
+
+    def is_up(self) -> bool:
+        try:
+            with self.connect():
+                return True
+        except KombuError:
+            return False
+
+    def connect(self) -> Any:
+        connection = Connection(self.url, transport_options={"socket_timeout": 2})
+        connection.connect()
+        return connection
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 class Gateway:
@@ -235,6 +278,6 @@ class Service:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        if BROKER.startswith("amqp"):
+        if not IN_FILES:
             with Connection(BROKER) as broker:
                 broker.default_channel.queue_delete(self.queue)

@@ -10,13 +10,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from payouts.tests.acceptance.service import Gateway, Service, call, wait_until
+from payouts.tests.acceptance.service import IN_FILES, NO_BROKER, Gateway, Service, call, wait_until
 from payouts.tests.local import free_port, postgres
 from payouts.tests.servers import BROKER, scratch
 
 # Short enough for a test: a lease of two seconds, a look for due payouts every half second.
 HASTY = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
-NO_BROKER = "amqp://guest:guest@127.0.0.1:1//"
 
 
 @pytest.fixture
@@ -37,15 +36,18 @@ class Wire:
 
     def __init__(self) -> None:
         self.server = socket.create_server(("127.0.0.1", 0))
+        broker = urlsplit(BROKER)
+        self.far = broker.hostname, broker.port or {"redis": 6379}.get(broker.scheme, 5672)
+        netloc = f"{broker.username or ''}:{broker.password or ''}@127.0.0.1:{self.server.getsockname()[1]}"
+        self.url = broker._replace(netloc=netloc).geturl()
         self.ends: list[socket.socket] = []
         threading.Thread(target=self.accept, daemon=True).start()
 
     def accept(self) -> None:
-        broker = urlsplit(BROKER)
         with suppress(OSError):
             while True:
                 near, _address = self.server.accept()
-                far = socket.create_connection((broker.hostname, broker.port or 5672))
+                far = socket.create_connection(self.far)
                 self.ends += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
@@ -67,13 +69,12 @@ class Wire:
         self.server.close()
 
 
-@pytest.mark.skipif(not BROKER.startswith("amqp"), reason="it takes RabbitMQ, and CELERY_BROKER_URL names none")
+@pytest.mark.skipif(IN_FILES, reason="it takes a broker, and CELERY_BROKER_URL names none")
 def test_the_first_bell_after_the_broker_hung_up_is_heard(own_service):
     own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
     own_service.start_worker()
     with closing(Wire()) as wire:
-        port = wire.server.getsockname()[1]
-        own_service.start_api(CELERY_BROKER_URL=f"amqp://guest:guest@127.0.0.1:{port}//", WEB_CONCURRENCY="1")
+        own_service.start_api(CELERY_BROKER_URL=wire.url, WEB_CONCURRENCY="1")
         own_service.until(own_service.post(), "COMPLETED")
         wire.cut()
         for payout in [own_service.post() for _ in range(8)]:

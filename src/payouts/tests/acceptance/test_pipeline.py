@@ -1,7 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import call, wait_until
+from payouts.tests.acceptance.service import NO_BROKER, call, wait_until
 
 CLIENTS, PAYOUTS = 8, 200
 
@@ -41,7 +41,7 @@ def test_a_slow_gateway_shows_each_status_on_the_way(own_service):
 
 
 def test_a_message_alone_is_enough(own_service):
-    own_service.start_api(CELERY_BROKER_URL="amqp://guest:guest@127.0.0.1:1//")
+    own_service.start_api(CELERY_BROKER_URL=NO_BROKER)
     own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
     payout = own_service.post()
     own_service.ring(payout["id"])

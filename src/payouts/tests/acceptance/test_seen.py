@@ -11,16 +11,12 @@ from pathlib import Path
 import pytest
 
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import QUOTE_THE_CARD, call, wait_until
+from payouts.tests.acceptance.service import IN_FILES, NO_BROKER, QUOTE_THE_CARD, call, wait_until
 from payouts.tests.local import free_port
-from payouts.tests.servers import BROKER
 
 CARD = "5105105105105100"
 SECRETS = {"SECRET_KEY": "kept-from-everybody", "PAYOUT_GATEWAY_TOKEN": "known-to-the-gateway"}
-NO_BROKER = "amqp://guest:guest@127.0.0.1:1//"
-on_rabbitmq = pytest.mark.skipif(
-    not BROKER.startswith("amqp"), reason="replies come over RabbitMQ, and CELERY_BROKER_URL names none"
-)
+over_a_broker = pytest.mark.skipif(IN_FILES, reason="replies come over a broker, and CELERY_BROKER_URL names none")
 
 
 def metrics(base):
@@ -138,7 +134,7 @@ def test_the_heart_beats_between_looks_that_are_far_apart(own_service, tmp_path)
     wait_until(lambda: heartbeat.stat().st_mtime_ns > first, 15)
 
 
-@on_rabbitmq
+@over_a_broker
 def test_a_worker_answers_the_smoke_test(service):
     wait_until(lambda: " ready." in service.output())
     done = service.manage("check_worker")
@@ -146,7 +142,7 @@ def test_a_worker_answers_the_smoke_test(service):
     assert re.fullmatch(r"celery@\S+ answered after 0\.\d+ s\n", done.stdout)
 
 
-@on_rabbitmq
+@over_a_broker
 def test_without_a_worker_the_smoke_test_fails(own_service):
     done = own_service.manage("check_worker", "--timeout", "1")
     assert (done.returncode, done.stderr) == (1, "CommandError: No worker has answered: The operation timed out.\n")

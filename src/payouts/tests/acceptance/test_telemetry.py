@@ -117,11 +117,16 @@ def test_neither_is_imported_where_it_is_not_asked_for(own_service):
 
 
 @pytest.mark.parametrize(
-    ("setting", "library"), [("OTEL_EXPORTER_OTLP_ENDPOINT", "opentelemetry"), ("SENTRY_DSN", "sentry_sdk")]
+    ("setting", "value", "library"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "opentelemetry"),
+        ("SENTRY_DSN", "http://key@127.0.0.1:1/1", "sentry_sdk"),
+        ("CELERY_BROKER_URL", "redis://127.0.0.1:1/0", "redis"),
+    ],
 )
-def test_without_its_library_a_start_fails_with_one_line(service, collector, tmp_path, setting, library):
+def test_without_its_library_a_start_fails_with_one_line(own_service, tmp_path, setting, value, library):
     (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{library}'\")")
-    path = os.pathsep.join([str(tmp_path), service.environment["PYTHONPATH"]])
-    done = service.manage("check", PYTHONPATH=path, **{setting: collector.settings[setting]})
+    path = os.pathsep.join([str(tmp_path), own_service.environment["PYTHONPATH"]])
+    done = own_service.manage("check", PYTHONPATH=path, **{setting: value})
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == f"The setting {setting} cannot be used: No module named '{library}'\n"
