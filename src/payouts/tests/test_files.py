@@ -1,5 +1,6 @@
 """What the code, its settings, its deployment and its README say of each other."""
 
+import json
 import re
 import subprocess
 import sys
@@ -53,8 +54,8 @@ def test_compose_follows_its_schema():
 
 
 def test_compose_runs_the_three_entry_points(compose):
-    commands = {name: service["command"] for name, service in compose["services"].items() if "command" in service}
-    assert sorted(command[0] for command in commands.values()) == [script.name for script in ENTRY_POINTS]
+    ours = [service for service in compose["services"].values() if service["image"] == "payouts_service"]
+    assert sorted(service["command"][0] for service in ours) == [script.name for script in ENTRY_POINTS]
     for name in ("api", "worker"):
         conditions = {key: value["condition"] for key, value in compose["services"][name]["depends_on"].items()}
         assert conditions == {"migrations": "service_completed_successfully", "rabbitmq": "service_healthy"}
@@ -62,12 +63,47 @@ def test_compose_runs_the_three_entry_points(compose):
 
 def test_compose_publishes_each_port(compose):
     ports = [port.split(":")[-1] for service in compose["services"].values() for port in service.get("ports", ())]
-    assert sorted(ports) == ["15672", "5432", "5672", "8080"]
+    assert sorted(ports) == ["15672", "3000", "5432", "5672", "8080", "9090"]
 
 
 def test_compose_sets_only_settings_that_exist(compose):
     listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert compose["services"]["api"]["environment"].keys() <= set(listed)
+    for name in ("api", "worker"):
+        assert compose["services"][name]["environment"].keys() <= set(listed)
+
+
+def test_compose_mounts_files_that_exist(compose):
+    services = compose["services"].values()
+    mounts = [volume.split(":") for service in services for volume in service.get("volumes", ())]
+    files = [(ROOT / "docker-compose" / source, target) for source, target, *_ in mounts if source.startswith(".")]
+    assert {path for path, _ in files} == set((ROOT / "docker-compose/monitoring").iterdir())
+    for service in services:
+        named = re.findall(r"/etc/[\w/.]+", f"{service.get('command')} {service.get('environment')}")
+        assert set(named) <= {target for _, target in files}
+
+
+def test_prometheus_and_grafana_start_only_when_asked_for(compose):
+    profiles = {name: service["profiles"] for name, service in compose["services"].items() if "profiles" in service}
+    assert profiles == {"prometheus": ["monitoring"], "grafana": ["monitoring"]}
+
+
+def test_prometheus_finds_the_api_and_the_worker(compose):
+    jobs = yaml.safe_load((ROOT / "docker-compose/monitoring/prometheus.yaml").read_text())["scrape_configs"]
+    found = {job["job_name"]: [(c["names"], c["port"]) for c in job["dns_sd_configs"]] for job in jobs}
+    of_worker = compose["services"]["worker"]["environment"]["METRICS_PORT"]
+    assert found == {"api": [(["api"], 8080)], "worker": [(["worker"], of_worker)]}
+
+
+def test_the_dashboard_asks_the_datasource_that_there_is(compose):
+    folder = ROOT / "docker-compose/monitoring"
+    [source] = yaml.safe_load((folder / "datasource.yaml").read_text())["datasources"]
+    [port] = compose["services"]["prometheus"]["ports"]
+    assert source["url"] == f"http://prometheus:{port.split(':')[-1]}"
+    panels = json.loads((folder / "payouts.json").read_text())["panels"]
+    assert {panel["datasource"]["uid"] for panel in panels} == {source["uid"]}
+    [provider] = yaml.safe_load((folder / "dashboards.yaml").read_text())["providers"]
+    [dashboard] = [v for v in compose["services"]["grafana"]["volumes"] if "payouts.json" in v]
+    assert dashboard.split(":")[1] == f"{provider['options']['path']}/payouts.json"
 
 
 @pytest.mark.django_db

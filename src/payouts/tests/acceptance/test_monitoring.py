@@ -1,0 +1,80 @@
+"""What the alerts and the dashboard ask for is what the API and the worker tell."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.tests.acceptance.service import NO_BROKER, Database, Service, call, wait_until
+from payouts.tests.local import ROOT, free_port
+
+MONITORING = ROOT / "docker-compose/monitoring"
+RULES = [
+    rule for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
+]
+PANELS = json.loads((MONITORING / "payouts.json").read_text())["panels"]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+ASKED = {rule["alert"]: [rule["expr"]] for rule in RULES} | {
+    panel["title"]: [target["expr"] for target in panel["targets"]] for panel in PANELS
+}
+# Prometheus makes these itself.
+OF_PROMETHEUS = {"up", "ALERTS"}
+
+
+@pytest.fixture(scope="module")
+def told(migrated):
+    """Every sample, after payouts of each outcome that no message announced: its name and labels."""
+    database = Database(migrated.name)
+    service = Service(database, PAYOUT_RECOVERY_INTERVAL="0.5")
+    service.start_api(CELERY_BROKER_URL=NO_BROKER)
+    for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
+        service.post(recipient_details={"number": number})
+    port = free_port()
+    service.start_worker(METRICS_PORT=str(port))
+    wait_until(lambda: service.lines(attempt=2, message="outcome unknown: the sandbox does not say"))
+    bases = {"api": service.base, "worker": f"http://127.0.0.1:{port}"}
+    yield [
+        (sample[1], {**dict(re.findall(r'(\w+)="([^"]*)"', sample[2] or "")), "job": job})
+        for job, base in bases.items()
+        for sample in re.finditer(r"^(\w+)(\{.*\})? ", call("GET", f"{base}/metrics").body.decode(), re.MULTILINE)
+    ]
+    service.close()
+    database.drop()
+
+
+def selectors(expression):
+    """Each metric that it names, with the values and the names of labels that it asks for."""
+    by = {name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")}
+    plain = re.sub(r"\b(?:by|without|on) \([^)]*\)", "", expression)
+    for metric, matchers in re.findall(r"\b((?:payouts|http|db)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?", plain):
+        yield metric, re.findall(r'(\w+)(=~?)"([^"]*)"', matchers), by
+
+
+@pytest.mark.parametrize("title", ASKED)
+def test_what_is_asked_for_is_told(told, title):
+    asked = [each for expression in ASKED[title] for each in selectors(expression)]
+    assert asked
+    for metric, matchers, by in asked:
+        if metric in OF_PROMETHEUS:
+            continue
+        found = [labels for name, labels in told if name == metric]
+        assert any(by <= labels.keys() for labels in found), metric
+        for label, operator, value in matchers:
+            # That nothing has failed with 500 yet is as it should be.
+            values = {labels.get(label) for labels in found}
+            assert values - {None} if operator == "=~" else value in values, (metric, label)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_what_is_wrong_and_where_it_is_told_what_to_do(rule):
+    assert rule["annotations"]["summary"]
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert f"\n## {rule['annotations']['runbook']}\n" in OPERATIONS
+    assert f"\n| `{rule['alert']}` |" in OPERATIONS
+
+
+def test_no_alert_is_told_that_does_not_exist():
+    table = OPERATIONS.split("\n## Alerts\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [rule["alert"] for rule in RULES]
