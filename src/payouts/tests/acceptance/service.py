@@ -115,11 +115,11 @@ class Redis:
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"redis://:known-to-redis@127.0.0.1:{self.port}/1"
-        self.start()
 
     def start(self) -> None:
         options = f"--bind 127.0.0.1 --port {self.port} --requirepass known-to-redis --loglevel warning --save"
-        self.process = subprocess.Popen(["redis-server", *options.split(), ""], start_new_session=True)
+        command = ["redis-server", *options.split(), ""]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         wait_until(self.is_up)
 
     def is_up(self) -> bool:
@@ -133,6 +133,19 @@ class Redis:
         connection = Connection(self.url, transport_options={"socket_timeout": 2})
         connection.connect()
         return connection
+
+    def fill(self) -> None:
+        with self.connect() as connection:
+            connection.default_channel.client.config_set("maxmemory", "1")
+
+    def empty(self) -> None:
+        with self.connect() as connection:
+            connection.default_channel.client.config_set("maxmemory", "0")
+
+    def census(self) -> dict[str, int]:
+        with self.connect() as connection:
+            client = connection.default_channel.client
+            return {"connections to Redis": client.info()["connected_clients"], "keys": client.dbsize()}
 
     def signal(self, number: int) -> None:
         self.process.send_signal(number)

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(shutil.which("redis-server") is None, reason="no
 @pytest.fixture
 def redis():
     redis = Redis()
+    redis.start()
     yield redis
     redis.kill()
 

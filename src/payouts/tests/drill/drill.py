@@ -1,7 +1,8 @@
 """
 `make drill`: everything that can die dies, several times, alone and together, while payouts are asked for.
 
-At the end each accepted payout must have been paid exactly once, or refused, or settled by hand. SEED=… repeats a run.
+At the end each accepted payout must have been paid exactly once, or refused, or settled by hand. SEED=… repeats a run,
+and BROKER=redis holds it with Redis in place of RabbitMQ.
 """
 
 import os
@@ -137,11 +138,7 @@ def census(world):
         resident[f"{name}: MB"] = int(status["VmRSS"].split()[0]) // 1024
         resident[f"{name}: threads"] = int(status["Threads"])
     connections = world.ground.rows("SELECT count(*) FROM pg_stat_activity WHERE datname = 'payouts'")
-    return resident | {
-        "connections to PostgreSQL": connections[0][0],
-        "connections to RabbitMQ": len(world.broker.control("list_connections", "pid").split()) - 1,
-        "queues": len(world.broker.control("list_queues", "name").split()) - 1,
-    }
+    return resident | {"connections to PostgreSQL": connections[0][0], **world.broker.census()}
 
 
 def break_things(world, chance, log):

@@ -14,14 +14,14 @@ from typing import Any
 import psycopg
 from kombu import Connection
 
-from payouts.tests.acceptance.service import Gateway, Service, wait_until
+from payouts.tests.acceptance.service import Gateway, Redis, Service, wait_until
 from payouts.tests.local import free_port, postgres
 
 LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
 MOODS = ("slow", "refuse", "500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken")
 
 
-class Broker:
+class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         servers = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server"))
         self.server = next((str(path) for path in servers if path and Path(path).exists()), None)
@@ -76,6 +76,18 @@ class Broker:
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
+    def fill(self) -> None:
+        self.control("set_disk_free_limit", "1000000GB")
+
+    def empty(self) -> None:
+        self.control("set_disk_free_limit", "50MB")
+
+    def census(self) -> dict[str, int]:
+        return {
+            "connections to RabbitMQ": len(self.control("list_connections", "pid").split()) - 1,
+            "queues": len(self.control("list_queues", "name").split()) - 1,
+        }
+
 
 class Ground:
     """What `Service` wants of a database, on a PostgreSQL that can be stopped."""
@@ -106,7 +118,7 @@ class World:
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.chance = chance
         self.ground = Ground(folder / "postgres")
-        self.broker = Broker(folder / "rabbitmq")
+        self.broker = Redis() if os.environ.get("BROKER") == "redis" else RabbitMQ(folder / "rabbitmq")
         self.broker.start()
         self.gateway = Gateway()
         self.service = Service(self.ground)
@@ -193,10 +205,10 @@ class World:
         self.lasting(2, 6)
         self.broker.signal(signal.SIGCONT)
 
-    def the_broker_has_no_disk(self) -> None:
-        self.broker.control("set_disk_free_limit", "1000000GB")
+    def the_broker_is_full(self) -> None:
+        self.broker.fill()
         self.lasting(1, 4)
-        self.broker.control("set_disk_free_limit", "50MB")
+        self.broker.empty()
 
     def the_queue_is_deleted(self) -> None:
         with self.broker.connect() as connection:
@@ -227,7 +239,7 @@ class World:
             self.the_api_is_terminated,
             self.the_broker_is_killed,
             self.the_broker_is_frozen,
-            self.the_broker_has_no_disk,
+            self.the_broker_is_full,
             self.the_queue_is_deleted,
             self.the_database_drops_its_connections,
             self.the_database_restarts,
