@@ -3,7 +3,6 @@
 from datetime import MINYEAR, UTC, datetime
 from typing import Any
 
-from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.core import signing
 from django.core.paginator import Paginator
 from django.db import models
@@ -19,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, Currency, Payout, Status
+from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, Currency, PayoutQuerySet, Status
 from payouts.serializers import BuiltOnce, PlainDecimalField, PlainIntegerField
 
 ORDERINGS = ("created_at", "-created_at", "amount", "-amount")
@@ -67,14 +66,13 @@ class PayoutQuery(BuiltOnce):
         choices=ORDERINGS, required=False, help_text="By this, then by id; `-created_at` unless said otherwise."
     )
 
-    def find(self, payouts: QuerySet[Payout]) -> QuerySet[Payout]:
+    def find(self, payouts: PayoutQuerySet) -> PayoutQuerySet:
         self.is_valid(raise_exception=True)
         lookups = dict(self.validated_data)
         if order := lookups.pop("ordering", ""):
             payouts = payouts.order_by(order, "-id" if order.startswith("-") else "id")
         if words := lookups.pop("search", ""):
-            payouts = payouts.alias(words=SearchVector("comment", config="simple"))
-            lookups["words"] = SearchQuery(words, config="simple")
+            payouts = payouts.saying(words)
         return payouts.filter(**lookups)
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from config.tracing import without_numbers
-from payouts.models import REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
+from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 
 ANSWER_MAX_BYTES = 64 * 1024
 CONNECT_SECONDS = 5
@@ -41,7 +41,7 @@ class Answer:
     @classmethod
     def unknown(cls, doubt: str) -> "Answer":
         """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
-        return cls(Status.PROCESSING, doubt=doubt)
+        return cls(Status.PROCESSING, doubt=without_numbers(printable(doubt))[:NOTE_MAX_LENGTH])
 
 
 def printable(text: str) -> str:

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.postgres.indexes import GinIndex
-from django.contrib.postgres.search import SearchVector
+from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connection, models
@@ -32,6 +32,7 @@ AMOUNT_MAX = 10 ** (AMOUNT_DIGITS - AMOUNT_PLACES) - AMOUNT_MIN
 COMMENT_MAX_LENGTH = 1000
 REASON_MAX_LENGTH = 1000
 REFERENCE_MAX_LENGTH = 255
+NOTE_MAX_LENGTH = 1000
 IDEMPOTENCY_KEY_MAX_LENGTH = 255
 DETAILS_MAX_BYTES = 16 * 1024
 DETAILS_MAX_DEPTH = 32
@@ -119,6 +120,15 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
     def live(self) -> "PayoutQuerySet":
         return self.filter(deleted_at=None)
 
+    def saying(self, words: str) -> "PayoutQuerySet":
+        """With all of these words in the comment."""
+        payouts = self.alias(words=SearchVector("comment", config="simple"))
+        return payouts.filter(words=SearchQuery(words, config="simple"))
+
+    def in_doubt(self) -> "PayoutQuerySet":
+        """The gateway has not said whether it paid, or the worker that asked is gone."""
+        return self.filter(~Q(note="") | Q(lease_until__lt=Now()), status=Status.PROCESSING)
+
     def claim(self, pk: UUID | str) -> "Payout | None":
         """Takes the payout for one attempt. Of any number of claims at once, one gets the row."""
         return self._claim("%(id)s", id=pk)
@@ -146,6 +156,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             f"""
             UPDATE payouts_payout
                SET status = 'PROCESSING', attempt = attempt + 1,
+                   note = CASE WHEN status = 'NEW' THEN '' ELSE note END,
                    lease_until = statement_timestamp() + %(lease)s,
                    updated_at = statement_timestamp(),
                    changed_by = %(actor)s || ' ' || split_part(changed_by, ' ', -1)
@@ -201,24 +212,43 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
 
         False when a later attempt or a person owns the row by now: then nothing is changed.
         """
-        values: dict[str, Any] = {"status": status, "again_in": again_in, "reference": "", "reason": "", **said}
+        values: dict[str, Any] = {"reference": "", "reason": "", "note": "", **said}
+        values |= {"status": status, "again_in": again_in, "by": changed_by()}
         with connection.cursor() as cursor:
             cursor.execute(
                 """
                 UPDATE payouts_payout
                    SET status = %(status)s, gateway_reference = %(reference)s, failure_reason = %(reason)s,
+                       note = %(note)s,
                        processed_at = CASE WHEN %(again_in)s::interval IS NULL THEN statement_timestamp() END,
                        lease_until = statement_timestamp() + %(again_in)s,
                        updated_at = statement_timestamp(), changed_by = %(by)s
                  WHERE id = %(id)s AND status = 'PROCESSING' AND attempt = %(attempt)s
                 """,
-                values | {"id": payout.pk, "attempt": payout.attempt, "by": changed_by()},
+                values | {"id": payout.pk, "attempt": payout.attempt},
             )
             return cursor.rowcount == 1
 
-    def change(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
-        """Changes a payout by hand, along the state machine. False when its status does not allow that."""
+    def change(self, pk: UUID, fields: Mapping[str, Any], **seen: Any) -> bool:
+        """
+        Changes a payout by hand, along the state machine.
+
+        False when its status does not allow that, or it is not any more what the person has `seen`.
+        """
+        return self.filter(status__in=sources(fields), **seen)._by_hand(pk, fields)
+
+    def settle(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
+        """
+        Says of a payout in doubt, with the gateway's word for it, what became of it.
+
+        The new attempt takes it out of its worker's hands, whose `finish` then finds no row.
+        """
+        return self.in_doubt()._by_hand(pk, {**fields, "attempt": F("attempt") + 1, "lease_until": None})
+
+    def _by_hand(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
         values = {**fields, "updated_at": Now(), "changed_by": changed_by()}
+        if "status" in fields:
+            values.setdefault("note", "")
         match fields.get("status"):
             case Status.COMPLETED:
                 values |= {"processed_at": Now()}
@@ -229,7 +259,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
                 # A new submission is a new key for the gateway, which may replay its refusal of the old one for ever.
                 values |= {"submission": F("submission") + 1, "processed_at": None}
                 values |= {"failure_reason": "", "gateway_reference": ""}
-        return self.live().filter(pk=pk, status__in=sources(fields)).update(**values) == 1
+        return self.live().filter(pk=pk).update(**values) == 1
 
     def remove(self, pk: UUID) -> bool:
         """Deletes for everybody but the auditor: records of money do not vanish."""
@@ -276,9 +306,11 @@ class Payout(models.Model):
     submission = models.PositiveIntegerField(default=1, editable=False)
     attempt = models.PositiveIntegerField(_("attempts"), default=0, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
-    deleted_at = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     changed_by = models.TextField(default="", editable=False)
-    caller = models.TextField(default="", editable=False)
+    # Why its outcome is unknown, or why a person has made of it what it is.
+    note = models.TextField(_("note"), default="", db_default="", max_length=NOTE_MAX_LENGTH, editable=False)
+    caller = models.TextField(_("caller"), default="", editable=False)
     idempotency_key = models.TextField(null=True, editable=False)
     fingerprint = models.TextField(null=True, editable=False)
 
@@ -289,6 +321,10 @@ class Payout(models.Model):
         verbose_name = _("payout")
         verbose_name_plural = _("payouts")
         ordering = ("-created_at", "-id")
+        permissions = [
+            ("view_card_numbers", "Can view whole card numbers"),
+            ("settle_payout", "Can settle payouts by hand"),
+        ]
         indexes = [
             models.Index("created_at", "id", name="payout_by_creation"),
             models.Index("currency", "created_at", "id", name="payout_by_currency"),
@@ -307,6 +343,7 @@ class Payout(models.Model):
             check("comment", LessThanOrEqual(Length("comment"), COMMENT_MAX_LENGTH)),
             check("failure_reason", LessThanOrEqual(Length("failure_reason"), REASON_MAX_LENGTH)),
             check("gateway_reference", LessThanOrEqual(Length("gateway_reference"), REFERENCE_MAX_LENGTH)),
+            check("note", LessThanOrEqual(Length("note"), NOTE_MAX_LENGTH)),
             check("idempotency_key_length", LessThanOrEqual(Length("idempotency_key"), IDEMPOTENCY_KEY_MAX_LENGTH)),
             check("details_object", ~Q(recipient_details={}) & Q(Exact(DETAILS_TYPE, "object"))),
             check("details_size", LessThanOrEqual(DETAILS_SIZE, DETAILS_MAX_BYTES)),

@@ -143,7 +143,7 @@ def pay(payout: Payout) -> None:
     duration = round(time.monotonic() - began, 6)
     again_in = backoff(payout.attempt) if said.status == Status.PROCESSING else None
     written = Payout.objects.finish(
-        payout, said.status, reference=said.reference, reason=said.reason, again_in=again_in
+        payout, said.status, reference=said.reference, reason=said.reason, note=said.doubt, again_in=again_in
     )
     ATTEMPTS.labels("unknown" if again_in else said.status if written else "overtaken").inc()
     more = {"was": Status.PROCESSING, "status": said.status, "duration": duration}

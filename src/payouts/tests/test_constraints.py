@@ -26,6 +26,7 @@ def update(payout, assignment, value):
         *(("comment", value) for value in ("a" * 1001, "💸" * 1001, None)),
         *(("failure_reason", value) for value in ("on a NEW one", None)),
         *(("gateway_reference", value) for value in ("a" * 256, None)),
+        *(("note", value) for value in ("a" * 1001, None)),
         *(("recipient_details", json.dumps(value)) for value in ({}, [], [1], "text", 1, True, None)),
         *(("recipient_details", json.dumps(value)) for value in (deep(33), {"a": [deep(31)]}, {"a": "x" * 16_384})),
         *(("recipient_details", value) for value in ('{"a": 1e20000}', '{"a": "\\u0000"}', None)),

@@ -46,6 +46,16 @@ def test_an_unknown_outcome_stays_processing_and_is_due_later():
     assert Payout.objects.filter(pk=payout.pk, lease_until__gt=Now()).exists()
 
 
+def test_a_note_says_why_the_outcome_is_unknown_until_it_is_known():
+    payout = processed(recipient_details={"number": UNKNOWN_NUMBER}, note="sent back")
+    assert payout.note == "the sandbox does not say"
+    Payout.objects.filter(pk=payout.pk).update(lease_until=Now(), recipient_details={"number": "4111111111111111"})
+    assert Payout.objects.claim_overdue().note == "the sandbox does not say"
+    Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
+    process(str(payout.pk))
+    assert (row(payout).status, row(payout).note) == (Status.COMPLETED, "")
+
+
 def test_a_gateway_that_breaks_leaves_the_outcome_unknown(settings):
     settings.SANDBOX_DELAY = "not a number"
     assert processed().status == Status.PROCESSING
@@ -81,6 +91,31 @@ def test_a_worker_that_was_overtaken_changes_nothing():
     assert not Payout.objects.finish(slow, Status.FAILED, reason="too late")
     assert Payout.objects.finish(quick, Status.COMPLETED)
     assert row(payout).status == Status.COMPLETED
+
+
+SETTLED = {"status": Status.FAILED, "failure_reason": "Never booked.", "note": "Ann at the gateway says so."}
+
+
+def test_a_payout_in_doubt_is_settled_by_hand_and_its_worker_overtaken():
+    payout = make_payout(note="sent back")
+    first = Payout.objects.claim(payout.pk)
+    # So far nobody doubts.
+    assert not Payout.objects.settle(payout.pk, SETTLED)
+    assert Payout.objects.finish(first, Status.PROCESSING, again_in=timedelta(seconds=-1), note="HTTP 504")
+    asking = Payout.objects.claim(payout.pk)
+    assert Payout.objects.settle(payout.pk, SETTLED)
+    assert not Payout.objects.finish(asking, Status.COMPLETED)
+    assert not Payout.objects.settle(payout.pk, SETTLED)
+    settled = row(payout)
+    assert (settled.status, settled.attempt, settled.note) == (Status.FAILED, 3, "Ann at the gateway says so.")
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.PROCESSING])
+def test_what_nobody_doubts_is_not_settled(status):
+    payout = make_payout(status, note="known")
+    before = Payout.objects.values().get(pk=payout.pk)
+    assert not Payout.objects.settle(payout.pk, SETTLED)
+    assert Payout.objects.values().get(pk=payout.pk) == before
 
 
 def test_a_claim_reads_what_is_to_be_paid():

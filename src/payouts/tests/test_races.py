@@ -87,3 +87,15 @@ def test_one_of_two_retries_makes_the_new_submission():
         assert sum(at_once(*[change(payout, status="NEW")] * 2)) == 1
         payout.refresh_from_db()
         assert payout.submission == 2
+
+
+def test_either_the_worker_or_the_hand_settles_what_is_in_doubt():
+    for _ in range(ROUNDS):
+        payout = make_payout(Status.PROCESSING, note="HTTP 504")
+        paid, settled = at_once(
+            lambda p=payout: Payout.objects.finish(p, Status.COMPLETED),
+            lambda p=payout: Payout.objects.settle(p.pk, {"status": Status.FAILED, "failure_reason": "Never booked."}),
+        )
+        payout.refresh_from_db()
+        assert paid != settled
+        assert payout.status == (Status.COMPLETED if paid else Status.FAILED)
