@@ -79,6 +79,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.tracing.RequestIdMiddleware",
     "config.metrics.middleware",
+    "django.middleware.locale.LocaleMiddleware",
     "config.errors.require_length",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
