@@ -10,9 +10,9 @@ ARG EXTRAS=
 RUN uv sync --locked --no-dev --no-install-project $EXTRAS
 COPY entrypoint_*.sh ./
 COPY src src
-# What Swagger UI and ReDoc never load is a good part of what they ship.
+# What Swagger UI, ReDoc and the admin never load is a good part of what they ship.
 RUN SECRET_KEY=build .venv/bin/python src/manage.py collectstatic --noinput -v 0 \
-        -i '*.map' -i redoc-old -i '*-es-bundle*' \
+        -i '*.map' -i redoc-old -i '*-es-bundle*' -i jedison \
     && .venv/bin/python -m compileall -q src
 
 FROM python:3.13-slim

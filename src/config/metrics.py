@@ -10,8 +10,6 @@ from http import HTTPMethod
 
 from django.conf import settings
 from django.db import Error, connection
-from django.db.models import Count, Min
-from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import REGISTRY, Gauge, Histogram, disable_created_metrics, multiprocess
 from prometheus_client.core import GaugeMetricFamily
@@ -59,10 +57,8 @@ class InFlight(Collector):
         oldest = GaugeMetricFamily("payouts_oldest_seconds", "The age of the oldest payout.", labels=["status"])
         # Without a database the rest is still told.
         with suppress(Error):
-            # Ordered as the index that has them is, or PostgreSQL might look for them among all others.
             for status, order in ((Status.NEW, "created_at"), (Status.PROCESSING, "lease_until")):
-                payouts = Payout.objects.live().filter(status=status).order_by(order)[:10_000]
-                found = payouts.aggregate(number=Count("pk"), age=Now() - Min("created_at"))
+                found = Payout.objects.filter(status=status).census(order)
                 count.add_metric([status], found["number"])
                 oldest.add_metric([status], found["age"].total_seconds() if found["age"] else 0)
         return [count, oldest]

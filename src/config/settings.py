@@ -15,6 +15,7 @@ import psycopg
 from celery.utils.serialization import strtobool
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import gettext_lazy
 from kombu.transport import TRANSPORT_ALIASES
 
 
@@ -65,6 +66,8 @@ CORS_EXPOSE_HEADERS = ("idempotent-replayed", "location", "retry-after", "x-requ
 
 INSTALLED_APPS = [
     "payouts",
+    "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -181,6 +184,15 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "config.errors.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
+UNFOLD = {
+    "SITE_TITLE": gettext_lazy("Payouts"),
+    "SITE_HEADER": gettext_lazy("Payouts"),
+    "SITE_SYMBOL": "payments",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "href": "data:,"}],
+    "DASHBOARD_CALLBACK": "payouts.admin.dashboard",
+}
+
 SWAGGER_USE_COMPAT_RENDERERS = False
 SWAGGER_SETTINGS = {
     "USE_SESSION_AUTH": False,

@@ -1,36 +1,428 @@
+"""The back office's window: what it shows of the payouts, and the few changes that a person may make."""
+
+import csv
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
-from django.utils.translation import gettext as _
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
+from django.db import OperationalError, connection
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.formats import number_format
+from django.utils.timezone import get_current_timezone, localtime, now
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from psycopg.errors import QueryCanceled
+from unfold.admin import ModelAdmin
+from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter, RangeDateFilter, RangeNumericFilter
+from unfold.decorators import action, display
+from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
+from unfold.utils import parse_date_str
+from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
-from payouts.models import Payout, Token
+from config import tracing
+from payouts import tasks
+from payouts.filters import BoundedPaginator, beyond
+from payouts.models import PAID_OR_REFUSED, Payout, PayoutChange, Status, Token
+from payouts.models import sources as statuses_for
+
+EDITABLE = ("amount", "currency", "user_id", "recipient_details", "comment")
+SHOWN = (*EDITABLE, "failure_reason", "gateway_reference", "note", "attempt")
+EXPORTED = ("id", "status", *SHOWN, "created_at", "updated_at", "processed_at")
+EXPORTED_AT_ONCE = 1000
+# Whoever writes text can write a card's number into it.
+MASKED = ("recipient_details", "comment", "failure_reason", "note")
+CHANGES_SHOWN = 200
+DOUBT = "DOUBT"
+LABELS = {Status.NEW: "info", DOUBT: "warning", Status.COMPLETED: "success", Status.FAILED: "danger"}
+OFFERED = {Status.NEW: ("cancel", "settle"), Status.FAILED: ("send_back",), DOUBT: ("settle_doubt",)}
+OVERTAKEN = _("Nothing was changed: a worker or somebody else has changed the payout meanwhile.")
+# What happens next, for whoever has never seen the code.
+OUTLOOKS = {
+    Status.NEW: _("A worker takes it within seconds."),
+    Status.PROCESSING: _("A worker asks the gateway. Should it die, another one asks at %(at)s."),
+    Status.FAILED: _("It was not paid, and will not be unless somebody sends it back to NEW."),
+    DOUBT: _(
+        "Nobody knows yet whether it was paid. Tries so far: %(attempt)s. The last one: %(note)s. The next one: %(at)s."
+        " If you cannot wait, ask the gateway's people about the key below, and then settle it with the button above."
+    ),
+}
+field: Any = Payout._meta.get_field
+
+
+def never(*_args: Any) -> bool:
+    return False
+
+
+def moment(value: datetime | None) -> str:
+    return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else ""
+
+
+def too_slow(request: HttpRequest, error: OperationalError) -> HttpResponse:
+    if not isinstance(error.__cause__, QueryCanceled):
+        raise error
+    messages.error(request, _("This takes too long. Narrow it by user or dates."))
+    return redirect("admin:index")
+
+
+def masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {masked(key): masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    text = tracing.without_numbers(str(value))
+    return value if text == str(value) else text
+
+
+def for_eyes(request: HttpRequest, payout: Any) -> Any:
+    """As this person may see it: not to be saved."""
+    names = () if request.user.has_perm("payouts.view_card_numbers") else MASKED
+    shown = {name: masked(getattr(payout, name)) for name in names}
+    payout.hidden = [name for name in names if shown[name] != getattr(payout, name)]
+    vars(payout).update(shown)
+    return payout
+
+
+class ShortPaginator(BoundedPaginator):
+    """Whoever looks at more than twenty pages is quicker with a filter or the export."""
+
+    limit = 1000
+
+
+class StuckFilter(RadioFilter):
+    title = _("what is stuck")
+    parameter_name = "stuck"
+
+    def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("doubt", _("Outcome unknown")), ("late", _("New for more than a minute"))]
+
+    def queryset(self, request: Any, queryset: Any) -> Any:
+        late = queryset.live().filter(status=Status.NEW, updated_at__lt=Now() - timedelta(minutes=1))
+        return {"doubt": queryset.in_doubt(), "late": late}.get(self.value(), queryset)
+
+
+class DaysFilter(RangeDateFilter):
+    """Whole days of the time zone; Unfold's own leaves out most of the last one."""
+
+    def queryset(self, request: Any, queryset: Any) -> Any:
+        for suffix, lookup, days in (("from", "gte", 0), ("to", "lt", 1)):
+            if day := parse_date_str(self.used_parameters.get(f"created_at_{suffix}", "")):
+                begin = datetime(day.year, day.month, day.day, tzinfo=get_current_timezone()) + timedelta(days=days)
+                queryset = queryset.filter(**{f"created_at__{lookup}": begin})
+        return queryset
+
+
+class PayoutForm(forms.ModelForm):
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["seen"] = self.instance.updated_at.isoformat()
+
+    def clean(self) -> None:
+        super().clean()
+        if self.cleaned_data.get("seen") != self.initial["seen"]:
+            raise ValidationError(OVERTAKEN)
+
+
+class ReasonForm(BaseDialogForm):
+    note = field("note").formfield(label=_("Reason"), widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
+
+    def clean_note(self) -> str:
+        return tracing.without_numbers(self.cleaned_data["note"])
+
+
+class SettleForm(ReasonForm):
+    choices = [(status, status.label) for status in PAID_OR_REFUSED]
+    status = forms.ChoiceField(label=_("Outcome"), choices=choices, widget=UnfoldAdminRadioSelectWidget)
+    gateway_reference = field("gateway_reference").formfield(widget=UnfoldAdminTextInputWidget)
+    field_order = ("status", "gateway_reference")
+
+
+def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | None = None) -> Any:
+    """A button that asks for a reason, and for the outcome if that is not the target, and makes one guarded UPDATE."""
+
+    def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        tracing.actor.set(request.user.get_username())
+        asked = {key: form.cleaned_data[key] for key in form.base_fields if not key.startswith("_")}
+        fields = {"status": target, **asked}
+        make = Payout.objects.settle if name == "settle_doubt" else Payout.objects.change
+        payout = self.get_object(request, object_id)
+        if payout and make(payout.pk, fields):
+            messages.success(request, _("Done. The history names you and your reason."))
+            if target == Status.NEW:
+                tasks.ring(payout)
+        else:
+            messages.error(request, OVERTAKEN)
+        return HttpResponse(headers={"HX-Redirect": reverse("admin:payouts_payout_change", args=[object_id])})
+
+    act.__name__ = name
+    dialog = {"title": title, "description": warning, "form_class": ReasonForm if target else SettleForm}
+    return action(description=title, dialog=dialog, permissions=["change" if target else "settle"], icon=icon)(act)
 
 
 @admin.register(Payout)
-class PayoutAdmin(admin.ModelAdmin):
-    """A window only: a change goes through the API, along the state machine."""
-
-    list_display = ("id", "user_id", "amount", "currency", "status", "attempt", "created_at")
-    list_filter = ("status", "currency")
-    exclude = ("recipient_details",)
+class PayoutAdmin(ModelAdmin):
+    form = PayoutForm
+    list_display = ("created", "state", "amount", "currency", "user_id", "said", "id")
+    list_filter = (
+        StuckFilter,
+        ("status", ChoicesCheckboxFilter),
+        ("currency", ChoicesCheckboxFilter),
+        ("created_at", DaysFilter),
+        ("amount", RangeNumericFilter),
+    )
+    list_filter_submit = True
+    list_per_page = 50
+    # By what else, or to count, would read the whole table.
+    sortable_by = ("created",)
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    paginator = ShortPaginator
+    search_fields = ("id",)
+    search_help_text = _("Id, user, or words of the comment")
+    actions = None
+    actions_list = ("export",)
+    actions_detail = ("settle_doubt", "settle", "send_back", "cancel")
+    change_form_outer_after_template = "payouts/history.html"
+    has_add_permission = has_delete_permission = never
 
-    def has_add_permission(self, *args: Any) -> bool:
-        return False
+    settle_doubt = by_hand(
+        "settle_doubt",
+        _("Settle the unknown outcome"),
+        _("Only with the gateway's word for it: what it has paid and you call failed may be paid twice."),
+        "gavel",
+    )
+    settle = by_hand("settle", _("Settle by hand"), _("It was paid or refused elsewhere; no worker pays it."), "gavel")
+    send_back = by_hand(
+        "send_back",
+        _("Send back to NEW"),
+        _("It is paid again, under a new key: not if the failure reason says that it was paid."),
+        "replay",
+        Status.NEW,
+    )
+    cancel = by_hand("cancel", _("Cancel the payout"), _("It is never paid."), "block", Status.CANCELLED)
 
-    def has_change_permission(self, *args: Any) -> bool:
-        return False
+    def has_settle_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return request.user.has_perm("payouts.settle_payout")
 
-    def has_delete_permission(self, *args: Any) -> bool:
-        return False
+    @display(description=_("created"), ordering="created_at")
+    def created(self, payout: Payout) -> str:
+        return moment(payout.created_at)
+
+    @display(description=_("status"), label=LABELS)
+    def state(self, payout: Payout) -> tuple[str, Any]:
+        if payout.deleted_at:
+            return "", _("Deleted")
+        return (DOUBT, _("Outcome unknown")) if payout.is_in_doubt else (payout.status, payout.get_status_display())
+
+    @display(description=_("comment"))
+    def said(self, payout: Payout) -> str:
+        return masked(payout.comment)[:60]
+
+    @display(description=_("recipient details"))
+    def details(self, payout: Payout) -> str:
+        return json.dumps(payout.recipient_details, ensure_ascii=False, indent=1).strip("{}\n")
+
+    @display(description=_("the gateway's key"))
+    def key(self, payout: Payout) -> str:
+        return f"{payout.pk}:{payout.submission}"
+
+    @display(description=_("what happens next"))
+    def outlook(self, payout: Payout) -> str:
+        known = {"attempt": payout.attempt, "note": payout.note or "—", "at": moment(payout.lease_until)}
+        return OUTLOOKS.get(self.state(payout)[0], gettext("Nothing.")) % known
+
+    def lookup_allowed(self, lookup: str, *args: Any) -> bool:
+        # Digit by digit one could ask for what is not shown.
+        return lookup.split("__", maxsplit=1)[0] not in MASKED and super().lookup_allowed(lookup, *args)
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """By what an index has."""
+        with suppress(ValueError):
+            return queryset.filter(pk=UUID(search_term)), False
+        if search_term.isdecimal() and (of_user := queryset.filter(user_id=search_term)).exists():
+            return of_user, False
+        return queryset.saying(search_term) if search_term else queryset, False
+
+    def get_object(self, request: HttpRequest, *args: Any) -> Payout | None:
+        payout = super().get_object(request, *args)
+        return payout and for_eyes(request, payout)
+
+    def changeable(self, payout: Any) -> list[str]:
+        """What may be changed now, of what this person sees whole."""
+        if payout.deleted_at:
+            return []
+        return [name for name in EDITABLE if payout.status in statuses_for({name: None}) and name not in payout.hidden]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        changeable = self.changeable(obj) if self.has_change_permission(request) else []
+        shown = ["details" if name == "recipient_details" and name not in changeable else name for name in SHOWN]
+        return ["status", "outlook", *shown, "key", "caller", *EXPORTED[-3:], *(["seen"] if changeable else [])]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [name for name in self.get_fields(request, obj) if name not in (*self.changeable(obj), "seen")]
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        payout = self.get_object(request, object_id)
+        offered = OFFERED.get(self.state(payout)[0], ()) if payout else ()
+        return [each for each in super().get_actions_detail(request, object_id) if each.path in offered]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        try:
+            return super().changelist_view(request, extra_context)
+        except OperationalError as error:
+            return too_slow(request, error)
+
+    def changeform_view(self, request: HttpRequest, object_id: Any = None, *args: Any, **kwargs: Any) -> HttpResponse:
+        payout = self.get_object(request, object_id)
+        buttons = {"show_save": bool(payout and self.changeable(payout)), "show_save_and_continue": False}
+        extra = {"table": payout and history(request, payout), "show_history": False, **buttons}
+        try:
+            return super().changeform_view(request, object_id, extra_context=extra)
+        except ValidationError as error:
+            messages.error(request, error.message)
+            return redirect(request.path)
+
+    def save_model(self, request: HttpRequest, obj: Payout, form: Any, change: Any) -> None:
+        tracing.actor.set(request.user.get_username())
+        fields = {name: form.cleaned_data[name] for name in form.changed_data}
+        if fields and not Payout.objects.change(obj.pk, fields, updated_at=obj.updated_at):
+            raise ValidationError(OVERTAKEN)
+
+    @action(
+        description=_("Export as CSV"),
+        permissions=["view"],
+        icon="download",
+        attrs={"x-bind:href": "'export/' + location.search"},
+    )
+    def export(self, request: HttpRequest) -> Any:
+        try:
+            found = self.get_changelist_instance(request).queryset.order_by("-created_at", "-id")
+            first = list(found[:EXPORTED_AT_ONCE])
+        except IncorrectLookupParameters:
+            return redirect("admin:payouts_payout_changelist")
+        except OperationalError as error:
+            return too_slow(request, error)
+        # Its writer gives back what it has written.
+        writer = csv.writer(SimpleNamespace(write=lambda line: line))
+        lines = (writer.writerow(map(cell, row)) for row in rows(request, found, first))
+        disposition = f"attachment; filename=payouts-{localtime():%Y-%m-%d-%H%M}.csv"
+        return StreamingHttpResponse(lines, headers={"Content-Disposition": disposition}, content_type="text/csv")
+
+
+def rows(request: HttpRequest, found: Any, page: list[Any]) -> Iterator[list[Any]]:
+    """Page by page: a transaction as long as a download would keep PostgreSQL from cleaning up."""
+    # Told so, spreadsheets read UTF-8.
+    yield [f"\ufeff{EXPORTED[0]}", *EXPORTED[1:]]
+    while page:
+        last = str(page[-1].created_at), str(page[-1].pk)
+        for payout in page:
+            yield [getattr(for_eyes(request, payout), name) for name in EXPORTED]
+        page = list(beyond(found, "-created_at", *last, backwards=False)[:EXPORTED_AT_ONCE])
+
+
+def cell(value: Any) -> Any:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    # A spreadsheet would run it as a formula.
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+
+
+def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
+    """The newest change first, which one has come for."""
+    whole = request.user.has_perm("payouts.view_card_numbers")
+    told = []
+    for change in PayoutChange.objects.filter(payout_id=payout.pk).order_by("-id")[:CHANGES_SHOWN]:
+        values = change.changes if whole else masked(change.changes)
+        if "status" in values:
+            values["status"] = Status(values["status"]).label
+        # What was empty from the beginning did not change, and a lease tells a person nothing.
+        named = [name for name in ("status", *SHOWN, "deleted_at") if values.get(name) not in (None, "")]
+        if what := "; ".join(f"{field(name).verbose_name}: {values[name]}" for name in named):
+            told.append([moment(change.at), what, change.changed_by])
+    return {"headers": [_("when"), _("what"), _("who")], "rows": told}
 
 
 @admin.register(Token)
-class TokenAdmin(admin.ModelAdmin):
+class TokenAdmin(ModelAdmin):
     list_display = ("name", "user", "created_at", "used_at")
-
-    def has_change_permission(self, *args: Any) -> bool:
-        return False
+    has_change_permission = never
 
     def save_model(self, request: Any, obj: Token, *args: Any) -> None:
         messages.warning(request, _("The token, shown only now: %(token)s") % {"token": obj.issue()})
+
+
+admin.site.unregister((User, Group))
+looks = {"form": UserChangeForm, "add_form": UserCreationForm, "change_password_form": AdminPasswordChangeForm}
+admin.site.register(User, type("PrettyUserAdmin", (UserAdmin, ModelAdmin), looks))
+admin.site.register(Group, type("PrettyGroupAdmin", (GroupAdmin, ModelAdmin), {}))
+
+
+# As many as can be read at once, however many there are.
+RECENT_LIMIT = 100_000
+RECENT = """
+WITH recent AS (
+    SELECT date_trunc('hour', created_at) AS hour, status, currency, failure_reason, amount FROM payouts_payout
+     WHERE created_at > statement_timestamp() - interval '24 hours' AND deleted_at IS NULL
+     ORDER BY created_at DESC LIMIT %s)
+SELECT hour, status, currency, failure_reason, count(*), sum(amount) FROM recent
+ GROUP BY GROUPING SETS ((status, currency), (hour, status), (failure_reason)) ORDER BY status, count(*) DESC
+"""
+REASONS_SHOWN = 5
+BARS = dict(zip(Status, ("#60a5fa", "#fb923c", "#22c55e", "#ef4444", "#9ca3af"), strict=True))
+STACKED = {"maintainAspectRatio": False, "scales": {"x": {"stacked": True}, "y": {"stacked": True}}}
+
+
+def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Today at a glance."""
+    if request.user.has_perm("payouts.view_payout"):
+        try:
+            return {**context, **today()}
+        except OperationalError as error:
+            too_slow(request, error)
+    return context
+
+
+def today() -> dict[str, Any]:
+    of = Payout.objects.filter
+    cards = [
+        (_("Outcome unknown"), "stuck=doubt", of().in_doubt().census("lease_until")),
+        (_("New"), "status__exact=NEW", of(status=Status.NEW).census("created_at")),
+        (_("Processing"), "status__exact=PROCESSING", of(status=Status.PROCESSING).census("lease_until")),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(RECENT, [RECENT_LIMIT])
+        groups = cursor.fetchall()
+    sums = [
+        [Status(status).label, number, f"{number_format(total, 2, force_grouping=True)} {currency}"]
+        for _hour, status, currency, _reason, number, total in groups
+        if currency
+    ]
+    failures = [[reason, number] for *_others, reason, number, _total in groups if reason][:REASONS_SHOWN]
+    hours = [now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=ago) for ago in range(23, -1, -1)]
+    counted = {(hour, status): number for hour, status, *_others, number, _total in groups if hour}
+    bars = [
+        {"label": status.label, "backgroundColor": colour, "data": [counted.get((hour, status), 0) for hour in hours]}
+        for status, colour in BARS.items()
+    ]
+    return {
+        "cards": cards,
+        "sums": {"headers": [_("status"), _("payouts"), _("amount")], "rows": sums},
+        "failures": {"headers": [_("reason"), _("payouts")], "rows": failures},
+        "chart": json.dumps({"labels": [f"{localtime(hour):%H:%M}" for hour in hours], "datasets": bars}, default=str),
+        "stacked": json.dumps(STACKED),
+        "limit": sum(row[1] for row in sums) >= RECENT_LIMIT and RECENT_LIMIT,
+    }

@@ -1,7 +1,14 @@
 from typing import Any
 
+from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
+from django.utils.translation import gettext_lazy as _
+
+
+class PayoutsConfig(AppConfig):
+    name = "payouts"
+    verbose_name = _("Payouts")
 
 from config import telemetry
 

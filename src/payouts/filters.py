@@ -18,11 +18,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 
-from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, Currency, PayoutQuerySet, Status
+from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, COUNT_LIMIT, Currency, PayoutQuerySet, Status
 from payouts.serializers import BuiltOnce, PlainDecimalField, PlainIntegerField
 
 ORDERINGS = ("created_at", "-created_at", "amount", "-amount")
-COUNT_LIMIT = 10_000
 SEARCH_MAX_LENGTH = 200
 
 
@@ -79,10 +78,12 @@ class PayoutQuery(BuiltOnce):
 class BoundedPaginator(Paginator):
     """Counts no further than the limit, so that a count never reads a whole table."""
 
+    limit = COUNT_LIMIT
+
     @cached_property
     def count(self) -> int:
         payouts: Any = self.object_list
-        return payouts.order_by()[:COUNT_LIMIT].count()
+        return payouts.order_by()[: self.limit].count()
 
 
 class PayoutPagination(PageNumberPagination):

@@ -17,9 +17,10 @@ from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import connection, models
-from django.db.models import F, Func, Q, Value
+from django.db.models import Count, F, Func, Min, Q, Value
 from django.db.models.functions import Cast, Length, Now
 from django.db.models.lookups import Exact, LessThanOrEqual
+from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
@@ -36,6 +37,7 @@ NOTE_MAX_LENGTH = 1000
 IDEMPOTENCY_KEY_MAX_LENGTH = 255
 DETAILS_MAX_BYTES = 16 * 1024
 DETAILS_MAX_DEPTH = 32
+COUNT_LIMIT = 10_000
 
 
 class Currency(models.TextChoices):
@@ -128,6 +130,12 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
     def in_doubt(self) -> "PayoutQuerySet":
         """The gateway has not said whether it paid, or the worker that asked is gone."""
         return self.filter(~Q(note="") | Q(lease_until__lt=Now()), status=Status.PROCESSING)
+
+    def census(self, order: str) -> dict[str, Any]:
+        """How many of these there are, as far as it counts, and the oldest's creation and age."""
+        # Ordered as the index that has them is, or PostgreSQL might look for them among all others.
+        few = self.live().order_by(order)[:COUNT_LIMIT]
+        return few.aggregate(number=Count("pk"), oldest=Min("created_at"), age=Now() - Min("created_at"))
 
     def claim(self, pk: UUID | str) -> "Payout | None":
         """Takes the payout for one attempt. Of any number of claims at once, one gets the row."""
@@ -253,7 +261,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             case Status.COMPLETED:
                 values |= {"processed_at": Now()}
             case Status.FAILED:
-                reason = fields.get("failure_reason") or "Refused by hand."
+                reason = fields.get("failure_reason") or fields.get("note") or "Refused by hand."
                 values |= {"processed_at": Now(), "failure_reason": reason}
             case Status.NEW:
                 # A new submission is a new key for the gateway, which may replay its refusal of the old one for ever.
@@ -366,6 +374,10 @@ class Payout(models.Model):
     def allowed(self) -> tuple[Status, ...]:
         """The statuses that a person may give it now."""
         return BY_HAND.get(self.status, ())
+
+    @property
+    def is_in_doubt(self) -> bool:
+        return bool(self.lease_until and (self.note or self.lease_until < now()))
 
 
 class PayoutChange(models.Model):

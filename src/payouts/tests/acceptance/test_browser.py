@@ -1,4 +1,4 @@
-"""The documentation as a developer uses it, in a real browser, with DEBUG off."""
+"""The documentation as a developer uses it and the admin, in a real browser, with DEBUG off."""
 
 import os
 import re
@@ -8,6 +8,8 @@ import subprocess
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from payouts.gateways import UNKNOWN_NUMBER
+from payouts.tests.acceptance.service import wait_until
 from payouts.tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -73,13 +75,24 @@ def manage(service, *arguments, **environment):
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 
 
+def make_ann(service):
+    staff = {"DJANGO_SUPERUSER_PASSWORD": "correct horse", "DJANGO_SUPERUSER_EMAIL": "ann@example.com"}
+    manage(service, "createsuperuser", "--noinput", "--username", "ann", **staff)
+
+
+def log_in(page, base):
+    page.goto(f"{base}/admin/")
+    page.get_by_label("Username").fill("ann")
+    page.get_by_label("Password").fill("correct horse")
+    page.get_by_role("button", name="Log in").click()
+
+
 @pytest.fixture
 def closed_service(own_service):
     own_service.environment["API_AUTH"] = ""
     own_service.start_api()
     own_service.base = own_service.base.replace("127.0.0.1", "localhost")
-    staff = {"DJANGO_SUPERUSER_PASSWORD": "correct horse", "DJANGO_SUPERUSER_EMAIL": "ann@example.com"}
-    manage(own_service, "createsuperuser", "--noinput", "--username", "ann", **staff)
+    make_ann(own_service)
     return own_service
 
 
@@ -112,10 +125,25 @@ def test_swagger_authorizes_by_password(page, closed_service):
 
 
 def test_swagger_authorizes_by_the_admin_s_session(page, closed_service):
-    page.goto(f"{closed_service.base}/admin/")
-    page.get_by_label("Username:").fill("ann")
-    page.get_by_label("Password:").fill("correct horse")
-    page.get_by_role("button", name="Log in").click()
+    log_in(page, closed_service.base)
     page.goto(f"{closed_service.base}/swagger/")
     try_out(page)
     assert callers(closed_service) == [("ann", "ann")]
+
+
+def test_an_unknown_outcome_is_found_understood_and_settled(page, service):
+    make_ann(service)
+    payout = service.post(recipient_details={"number": UNKNOWN_NUMBER})
+    query = "SELECT 1 FROM payouts_payout WHERE id = %s AND note <> ''"
+    wait_until(lambda: service.database.rows(query, payout["id"]), log=service.log)
+    log_in(page, service.base.replace("127.0.0.1", "localhost"))
+    page.get_by_role("link", name="Outcome unknown").click()
+    page.get_by_role("row", name=payout["id"]).get_by_role("link").click()
+    expect(page.get_by_text("The last one: the sandbox does not say.")).to_be_visible()
+    page.get_by_role("link", name="Settle the unknown outcome").click()
+    page.get_by_label("Failed").check()
+    page.get_by_label("Reason").fill("Never booked, says the gateway.")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.get_by_text("Done. The history names you and your reason.")).to_be_visible()
+    expect(page.get_by_role("row", name="ann ")).to_contain_text("note: Never booked, says the gateway.")
+    assert service.get(payout)["failure_reason"] == "Never booked, says the gateway."

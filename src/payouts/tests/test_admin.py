@@ -1,0 +1,320 @@
+"""The back office's pages, through the front door."""
+
+import csv
+import io
+import json
+from datetime import timedelta
+
+import psycopg
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.utils import timezone
+
+from payouts import admin
+from payouts.models import Currency, Payout, PayoutChange, Status
+from payouts.tests.make import make_payout
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/payouts/payout/"
+CARD = "4111111111111111"
+REASON = {"_form_submitted": "on", "note": "The gateway's Ann says so."}
+DOUBTFUL = {"note": "HTTP 504", "attempt": 3}
+
+
+def row(payout):
+    return Payout.objects.values().get(pk=payout.pk)
+
+
+def page_of(payout):
+    return f"{LIST}{payout.pk}/change/"
+
+
+def staff(*permissions, **fields):
+    user = User.objects.create_user("ivan", is_staff=True, **fields)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    assert user.user_permissions.count() == len(permissions)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def boss():
+    """Without a password, whose hash takes its time."""
+    return staff(is_superuser=True)
+
+
+def listed(client, query):
+    return {str(payout.pk) for payout in client.get(f"{LIST}?{query}").context["cl"].result_list}
+
+
+def edit(client, payout, **fields):
+    form = {name: getattr(payout, name) or "" for name in ("amount", "currency", "user_id", "comment")}
+    form |= {"recipient_details": '{"number": "4111111111111111"}', "seen": payout.updated_at.isoformat(), **fields}
+    return client.post(page_of(payout), form)
+
+
+def act(client, payout, action, **fields):
+    return client.post(f"{LIST}{payout.pk}/{action}/", {**REASON, **fields})
+
+
+def exported(client, query=""):
+    text = client.get(f"{LIST}export/?{query}").getvalue().decode()
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
+
+
+TODAY = timezone.localtime().date()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "stuck=doubt",
+        "status__exact=PROCESSING&status__exact=COMPLETED",
+        "currency__exact=EUR",
+        "amount_from=7&amount_to=7.00",
+        "q=7",
+        "q=November",
+        "q={pk}",
+        f"created_at_from={TODAY - timedelta(days=9)}&created_at_to={TODAY - timedelta(days=9)}",
+    ],
+)
+def test_the_list_and_its_export_can_be_narrowed(boss, query):
+    old = timezone.localtime() - timedelta(days=9)
+    fields = {"currency": Currency.EUR, "amount": 7, "user_id": 7, "comment": "November", "created_at": old}
+    wanted = make_payout(Status.PROCESSING, **fields, **DOUBTFUL)
+    make_payout(user_id=8, comment="7 prizes")
+    query = query.format(pk=wanted.pk)
+    assert listed(boss, query) == {str(wanted.pk)}
+    assert [line["id"] for line in exported(boss, query)] == [str(wanted.pk)]
+
+
+def test_the_list_finds_what_waits_for_long(boss):
+    waiting = make_payout(updated_at=Now() - timedelta(minutes=2))
+    make_payout()
+    make_payout(updated_at=Now() - timedelta(minutes=2), deleted_at=Now())
+    assert listed(boss, "stuck=late") == {str(waiting.pk)}
+
+
+@pytest.mark.parametrize(
+    "query", ["nonsense=1", "created_at_from=x", "amount_from=x", "amount_from=NaN", "q=%00", "q=" + "9" * 40, "p=999"]
+)
+def test_nonsense_gets_a_page(boss, query):
+    make_payout()
+    assert boss.get(f"{LIST}?{query}", follow=True).status_code == 200
+    assert boss.get(f"{LIST}export/?{query}", follow=True).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "text"),
+    [
+        (Status.NEW, {}, "A worker takes it"),
+        (Status.PROCESSING, {}, "A worker asks the gateway"),
+        (Status.PROCESSING, DOUBTFUL, "Tries so far: 3. The last one: HTTP 504. The next one: 20"),
+        (Status.PROCESSING, {"lease_until": Now()}, "Tries so far: 1. The last one: —"),
+        (Status.FAILED, {}, "unless somebody sends it back"),
+        (Status.COMPLETED, {}, "Nothing."),
+        (Status.NEW, {"deleted_at": Now()}, "Nothing."),
+    ],
+)
+def test_a_page_says_what_happens_next(boss, status, fields, text):
+    assert text in boss.get(page_of(make_payout(status, **fields))).content.decode()
+
+
+@pytest.mark.parametrize("field", ["amount", "comment"])
+@pytest.mark.parametrize("status", Status)
+def test_a_field_can_be_changed_as_the_api_allows(boss, status, field):
+    payout = make_payout(status)
+    edit(boss, payout, **{field: "7.00"})
+    allowed = status == Status.NEW or (field == "comment" and status != Status.PROCESSING)
+    assert (str(row(payout)[field]) == "7.00") == allowed
+    assert row(payout)["changed_by"].startswith("ivan ") == allowed
+
+
+def test_a_form_that_changes_nothing_changes_nothing(boss):
+    payout = make_payout()
+    before = row(payout)
+    edit(boss, payout)
+    assert row(payout) == before
+
+
+def test_whoever_was_overtaken_is_told(boss):
+    payout = make_payout()
+    assert payout.updated_at.isoformat() in boss.get(page_of(payout)).content.decode()
+    Payout.objects.claim(payout.pk)
+    before = row(payout)
+    assert "Nothing was changed" in edit(boss, payout, amount="7.00").content.decode()
+    act(boss, payout, "cancel")
+    assert "Nothing was changed" in boss.get(page_of(payout)).content.decode()
+    assert row(payout) == before
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "asked", "becomes"),
+    [
+        (Status.NEW, "cancel", {}, {"status": "CANCELLED"}),
+        (Status.NEW, "settle", {"status": "COMPLETED", "gateway_reference": "g"}, {"gateway_reference": "g"}),
+        (Status.NEW, "settle", {"status": "FAILED"}, {"failure_reason": REASON["note"], "attempt": 0}),
+        (Status.FAILED, "send_back", {}, {"status": "NEW", "submission": 2, "failure_reason": ""}),
+        (Status.PROCESSING, "settle_doubt", {"status": "COMPLETED"}, {"status": "COMPLETED", "attempt": 4}),
+        (Status.PROCESSING, "settle_doubt", {"status": "FAILED"}, {"failure_reason": REASON["note"], "attempt": 4}),
+    ],
+)
+def test_a_hand_may(boss, status, action, asked, becomes):
+    payout = make_payout(status, **(DOUBTFUL if status == Status.PROCESSING else {}))
+    assert act(boss, payout, action, **asked, note="").headers.get("HX-Redirect") is None
+    assert row(payout)["status"] == status
+    assert f'hx-get="{LIST}{payout.pk}/{action}/"' in boss.get(page_of(payout)).content.decode()
+    assert act(boss, payout, action, **asked).headers["HX-Redirect"] == page_of(payout)
+    assert becomes.items() <= row(payout).items()
+    last = PayoutChange.objects.filter(payout_id=payout.pk).latest("id")
+    assert last.changed_by.startswith("ivan ")
+    assert last.changes["note"] == REASON["note"]
+    page = boss.get(page_of(payout)).content.decode()
+    assert page.count("The gateway&#x27;s Ann says so.") > 1
+
+
+ACTIONS = ("cancel", "settle", "send_back", "settle_doubt")
+
+
+@pytest.mark.parametrize("status", [Status.PROCESSING, Status.COMPLETED, Status.CANCELLED])
+def test_a_hand_may_not(boss, status):
+    payout = make_payout(status, note="known" if status != Status.PROCESSING else "")
+    before = row(payout)
+    page = boss.get(page_of(payout)).content.decode()
+    for action in ACTIONS:
+        assert f"{payout.pk}/{action}/" not in page
+        act(boss, payout, action, status="FAILED")
+        assert row(payout) == before
+
+
+def test_a_hand_overtakes_the_worker(boss):
+    payout = make_payout(Status.PROCESSING, lease_until=Now(), **DOUBTFUL)
+    asking = Payout.objects.claim(payout.pk)
+    act(boss, payout, "settle_doubt", status="FAILED")
+    settled = row(payout)
+    assert not Payout.objects.finish(asking, Status.COMPLETED)
+    assert row(payout) == settled
+    assert settled["status"] == "FAILED"
+
+
+def test_a_reason_keeps_no_card_number(boss):
+    payout = make_payout()
+    act(boss, payout, "settle", status="FAILED", note=f"no card {CARD}")
+    assert (row(payout)["note"], row(payout)["failure_reason"]) == ("no card **** 1111",) * 2
+
+
+@pytest.mark.parametrize("status", [Status.NEW, Status.FAILED, Status.PROCESSING])
+def test_who_may_only_look_changes_nothing(status):
+    client = staff("view_payout")
+    payout = make_payout(status, **(DOUBTFUL if status == Status.PROCESSING else {}))
+    before = row(payout)
+    page = client.get(page_of(payout)).content.decode()
+    for action in ACTIONS:
+        assert f"{payout.pk}/{action}/" not in page
+        assert act(client, payout, action, status="COMPLETED").status_code == 403
+    assert edit(client, payout, comment="x").status_code == 403
+    assert row(payout) == before
+
+
+def test_who_may_change_does_not_settle():
+    client = staff("view_payout", "change_payout")
+    payout = make_payout(Status.PROCESSING, **DOUBTFUL)
+    assert act(client, payout, "settle_doubt", status="COMPLETED").status_code == 403
+    assert row(payout)["status"] == Status.PROCESSING
+
+
+def with_numbers():
+    """Wherever a card's number may have got to."""
+    payout = make_payout(Status.NEW, comment=f"for {CARD}", recipient_details={"a": [{"number": CARD}, int(CARD)]})
+    Payout.objects.change(payout.pk, {"comment": f"to {CARD}"})
+    payout.refresh_from_db()
+    return payout
+
+
+@pytest.mark.parametrize("permissions", [(), ("view_card_numbers",)])
+def test_card_numbers_are_whole_only_to_whom_is_allowed(permissions):
+    client = staff("view_payout", "change_payout", *permissions)
+    payout = with_numbers()
+    for path in (page_of(payout), f"{LIST}export/"):
+        page = client.get(path).getvalue().decode()
+        assert (CARD in page, "**** 1111" in page) == (bool(permissions), not permissions)
+    assert CARD not in client.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize("lookup", ["recipient_details__a__icontains", "comment__startswith"])
+def test_card_numbers_are_not_found_digit_by_digit(lookup):
+    with_numbers()
+    assert staff("view_payout").get(f"{LIST}?{lookup}=4").status_code == 400
+
+
+def test_asterisks_overwrite_no_card_number():
+    client = staff("view_payout", "change_payout")
+    payout = with_numbers()
+    edit(client, payout, amount="7.00", comment="to **** 1111", recipient_details='{"number": "**** 1111"}')
+    changed = row(payout)
+    assert (str(changed["amount"]), changed["comment"]) == ("7.00", f"to {CARD}")
+    assert changed["recipient_details"] == payout.recipient_details
+
+
+def test_an_export_has_every_payout_and_no_formula(boss):
+    Payout.objects.bulk_create(
+        Payout(amount=1, currency="RUB", recipient_details={"a": 1}, comment="=1+1")
+        for _ in range(admin.EXPORTED_AT_ONCE + 1)
+    )
+    lines = exported(boss)
+    assert len({line["id"] for line in lines}) == admin.EXPORTED_AT_ONCE + 1
+    assert {line["comment"] for line in lines} == {"'=1+1"}
+
+
+def test_the_start_page_tells_the_day(boss):
+    make_payout(Status.FAILED, amount=2, failure_reason="No such card.")
+    make_payout(Status.FAILED, amount="3.50", failure_reason="No such card.")
+    make_payout(Status.COMPLETED, created_at=Now() - timedelta(days=2))
+    make_payout(created_at=Now() - timedelta(hours=23, minutes=59))
+    make_payout(deleted_at=Now())
+    make_payout(Status.PROCESSING, **DOUBTFUL)
+    told = boss.get("/admin/").context
+    assert [found["number"] for *_title, found in told["cards"]] == [1, 1, 1]
+    assert told["sums"]["rows"][0] == ["Failed", 2, "5.50 RUB"]
+    assert told["failures"]["rows"] == [["No such card.", 2]]
+    assert len(told["sums"]["rows"]) == 3
+    charted = {bar["label"]: bar["data"] for bar in json.loads(told["chart"])["datasets"]}
+    assert sum(charted["Failed"]) == 2
+
+
+def test_the_start_page_tells_nothing_to_who_may_see_nothing():
+    make_payout()
+    assert "cards" not in staff().get("/admin/").context
+
+
+@pytest.mark.parametrize("path", ["/admin/", LIST, f"{LIST}?q=7", f"{LIST}export/", "page"])
+def test_a_page_takes_as_many_queries_however_many_payouts_there_are(boss, django_assert_max_num_queries, path):
+    for number in range(15):
+        payout = make_payout(user_id=7, comment=str(number))
+    with django_assert_max_num_queries(12):
+        boss.get(page_of(payout) if path == "page" else path).getvalue()
+
+
+@pytest.fixture
+def held():
+    """A table that answers nobody, and a server that gives up soon."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = '100ms'")
+    with psycopg.connect(**connection.get_connection_params(), autocommit=False) as other:
+        other.execute("LOCK TABLE payouts_payout")
+        yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET statement_timeout")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["/admin/", LIST, f"{LIST}?status__exact=NEW", f"{LIST}export/"])
+def test_what_takes_too_long_is_said_on_a_page(boss, held, path):
+    page = boss.get(path, follow=True)
+    assert page.status_code == 200
+    assert "This takes too long." in page.content.decode()
