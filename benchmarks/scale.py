@@ -2,6 +2,7 @@
 
 import os
 import re
+import statistics
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
@@ -22,7 +25,7 @@ from payouts.tests.acceptance.service import Database, Service
 SIZES = [int(size) for size in os.environ.get("SIZES", "10000 1000000 10000000").split()]
 PAGE = "page_size=10"
 WAITING = 100
-INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename ~ '^payouts_' AND indexname !~ '_pkey$'"
+INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename ~ '^payouts_payout' AND indexname !~ '_pkey$'"
 # What they are, by the rows that `rows.payouts` makes.
 LISTS = {
     "default": "",
@@ -45,6 +48,26 @@ LISTS = {
     "search, in each 1000th": "search=seldom",
     "search, in each": "search=salary",
     "search, in none": "search=nothing",
+}
+
+ADMIN = "/admin/payouts/payout/"
+# Each is told after how many milliseconds its first byte is there.
+PAGES = {
+    "start page": "/admin/",
+    "list": ADMIN,
+    "list, last page": f"{ADMIN}?p=20",
+    "list, oldest first": f"{ADMIN}?o=1",
+    "list, outcome unknown": f"{ADMIN}?stuck=doubt",
+    "list, FAILED": f"{ADMIN}?status__exact=FAILED",
+    "list, amounts": f"{ADMIN}?amount_from=99000",
+    "list, search by user": f"{ADMIN}?q=5",
+    "list, search by each 100th's user": f"{ADMIN}?q=0",
+    "list, search, in one": f"{ADMIN}?q=invoice-77",
+    "list, search, in each 1000th": f"{ADMIN}?q=seldom",
+    "list, search, in each": f"{ADMIN}?q=salary",
+    "list, search, in none": f"{ADMIN}?q=nothing",
+    "CSV": f"{ADMIN}export/",
+    "CSV, search, in each 1000th": f"{ADMIN}export/?q=seldom",
 }
 
 
@@ -159,9 +182,29 @@ def costs() -> None:
             print(f"{'of which ' + name:<32}" + "".join(f"{wal:>10.0f}" for wal in saved))
 
 
+def first_byte(client: Any, path: str) -> float:
+    """The median of five, warm."""
+    taken = []
+    for _time in range(6):
+        begun = time.monotonic()
+        answer = client.get(path)
+        assert answer.status_code == 200, (path, answer)
+        next(iter(answer))
+        answer.close()
+        taken.append(time.monotonic() - begun)
+    return 1000 * statistics.median(taken[1:])
+
+
+def staff() -> Client:
+    client = Client(SERVER_NAME="127.0.0.1")
+    client.force_login(User.objects.create_user("ann", is_staff=True, is_superuser=True))
+    return client
+
+
 def main(options: Namespace, broker: str, folder: Path) -> None:
     client = APIClient(SERVER_NAME="127.0.0.1", raise_request_exception=False)
     found: dict[str, list[tuple[int, float, str]]] = {}
+    pages: dict[str, list[float]] = {}
     sizes = SIZES[:1] if options.quick else SIZES
     for size in sizes:
         with ExitStack() as stack:
@@ -170,6 +213,9 @@ def main(options: Namespace, broker: str, folder: Path) -> None:
             for name, action in actions(client).items():
                 if name.startswith(options.only):
                     found.setdefault(name, []).append(explain(action))
+            looking = staff()
+            for name, path in PAGES.items():
+                pages.setdefault(name, []).append(first_byte(looking, path))
             if size == sizes[0]:
                 costs()
     print(f"\n{'buffers, ms':<32}" + "".join(f"{size:>20,}" for size in sizes) + "  flat  indexes with the most rows")
@@ -177,3 +223,6 @@ def main(options: Namespace, broker: str, folder: Path) -> None:
         line = "".join(f"{buffers:>12} {milliseconds:>7.1f}" for buffers, milliseconds, _index in plans)
         flat = "yes" if plans[-1][0] <= 1.5 * plans[0][0] + 10 else "NO"
         print(f"{name:<32}{line}  {flat:<5} {plans[-1][2]}")
+    print(f"\n{'the admin, ms to the first byte':<40}" + "".join(f"{size:>12,}" for size in sizes))
+    for name, taken in pages.items():
+        print(f"{name:<40}" + "".join(f"{milliseconds:>12.0f}" for milliseconds in taken))
