@@ -6,25 +6,21 @@ Neither is told a card number, wherever it came from: a query, or an error of Po
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 
+from config.settings import env
 from config.tracing import CARD_NUMBER, request_id, without_numbers
 
 
 def start() -> None:
-    for setting, begin in (("OTEL_EXPORTER_OTLP_ENDPOINT", trace_requests), ("SENTRY_DSN", report_errors)):
-        try:
-            if getattr(settings, setting):
-                begin()
-        except (ImportError, ValueError) as error:
-            sys.exit(f"The setting {setting} cannot be used: {error}")
+    env.get_value("OTEL_EXPORTER_OTLP_ENDPOINT", cast=trace_requests, default="")
+    env.get_value("SENTRY_DSN", cast=report_errors, default="")
 
 
-def trace_requests() -> None:
+def trace_requests(_endpoint: str) -> None:
     import requests
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http import Compression
@@ -64,13 +60,11 @@ def step(name: str) -> Callable[[Any], Any]:
     return trace.get_tracer("payouts").start_as_current_span(name)
 
 
-def report_errors() -> None:
+def report_errors(dsn: str) -> None:
     import sentry_sdk
 
     # A request's body and a traceback's variables are what a payout is made of.
-    sentry_sdk.init(
-        settings.SENTRY_DSN, max_request_body_size="never", include_local_variables=False, before_send=scrubbed
-    )
+    sentry_sdk.init(dsn, max_request_body_size="never", include_local_variables=False, before_send=scrubbed)
 
 
 def scrubbed(value: Any, _hint: Any = None) -> Any:

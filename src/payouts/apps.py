@@ -5,15 +5,16 @@ from django.conf import settings
 from django.core import checks
 from django.utils.translation import gettext_lazy as _
 
+from config import telemetry
+
 
 class PayoutsConfig(AppConfig):
     name = "payouts"
     verbose_name = _("Payouts")
 
-from config import telemetry
-
-# In every process, and before Django loads its middleware.
-telemetry.start()
+    def ready(self) -> None:
+        # In every process, and before Django loads its middleware.
+        telemetry.start()
 
 
 @checks.register(checks.Tags.security, deploy=True)
