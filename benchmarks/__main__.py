@@ -35,7 +35,7 @@ def servers(folder: Path) -> Iterator[str]:
             os.environ.update(settings | {"DB_USER": "payouts", "DB_PASSWORD": "payouts"})
         if not broker:
             # Imported now, because what it imports starts a PostgreSQL where the environment names none.
-            rabbitmq = import_module("payouts.tests.drill.world").Broker(folder / "rabbitmq")
+            rabbitmq = import_module("payouts.tests.drill.world").RabbitMQ(folder / "rabbitmq")
             stack.callback(rabbitmq.kill)
             rabbitmq.start()
             broker = rabbitmq.url

@@ -68,7 +68,8 @@ INSTALLED_APPS = [
     "payouts",
     "unfold",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    # Imported with the URLs: a worker has no use for it.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -82,7 +83,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.tracing.RequestIdMiddleware",
     "config.metrics.middleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "config.api.LocaleMiddleware",
     "config.errors.require_length",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

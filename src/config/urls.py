@@ -7,6 +7,7 @@ from config import authentication, health, openapi
 from config.errors import not_found
 from payouts.views import PayoutViewSet
 
+admin.autodiscover()
 router = SimpleRouter(use_regex_path=False)
 router.register("payouts", PayoutViewSet)
 

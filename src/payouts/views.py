@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
+from config.api import Negotiation
 from config.tracing import actor
 from payouts import tasks
 from payouts.filters import PayoutPagination, PayoutQuery
@@ -90,6 +91,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
     queryset = Payout.objects.live()
     serializer_class = PayoutSerializer
     pagination_class = PayoutPagination
+    content_negotiation_class = Negotiation
     lookup_value_converter = "uuid"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
