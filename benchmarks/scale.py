@@ -1,5 +1,6 @@
 """The queries of the service with ten thousand payouts and with ten million: what each reads, by which index."""
 
+import logging
 import os
 import re
 import statistics
@@ -202,6 +203,7 @@ def staff() -> Client:
 
 
 def main(options: Namespace, broker: str, folder: Path) -> None:
+    logging.disable()
     client = APIClient(SERVER_NAME="127.0.0.1", raise_request_exception=False)
     found: dict[str, list[tuple[int, float, str]]] = {}
     pages: dict[str, list[float]] = {}

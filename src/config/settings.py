@@ -129,6 +129,7 @@ API_AUTH = env.one_of("API_AUTH", "open" if DEBUG else "required", "required", "
 DOCS_AUTH = env.one_of("DOCS_AUTH", "open", "required", "open")
 AUTHENTICATION_BACKENDS = ["config.authentication.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
+LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "config.authentication"
 
 DATABASE_URL = env.url_of("DATABASE_URL", "", "postgresql", "postgres")

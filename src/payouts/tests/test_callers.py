@@ -295,6 +295,10 @@ def test_passwords_are_not_tried_for_ever_from_an_address(client, ann):
     assert with_password("ann", PASSWORD, REMOTE_ADDR="10.0.0.1").get(URL).status_code == 200
 
 
+def test_a_login_leads_to_the_start_page(client, ann):
+    assert log_in(client, "ann", PASSWORD)["Location"] == "/admin/"
+
+
 def test_who_has_logged_in_is_not_locked_out_by_others(ann):
     client = with_password("ann", PASSWORD)
     assert client.get(URL).status_code == 200
