@@ -132,7 +132,10 @@ class PayoutPagination(PageNumberPagination):
         cursor = {"name": "cursor", "in": "query", "description": description, "schema": {"type": "string"}}
         page, size = super().get_schema_operation_parameters(view)
         page["schema"]["minimum"] = 1
-        return [cursor, page, size]
+        parameters: list[dict[str, Any]] = [cursor, page, size]
+        for parameter in parameters:
+            parameter["schema"]["allow_empty_value"] = True
+        return parameters
 
     def get_paginated_response_schema(self, schema: Any) -> dict[str, Any]:
         return {**super().get_paginated_response_schema(schema), "required": ["next", "previous", "results"]}

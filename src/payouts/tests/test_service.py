@@ -10,7 +10,7 @@ from swagger_spec_validator.validator20 import validate_spec
 from config.health import pending_migrations
 from payouts.models import COMMENT_MAX_LENGTH, Currency, Payout, Status
 from payouts.tests.local import ROOT
-from payouts.tests.make import REQUEST, URL
+from payouts.tests.make import REQUEST, URL, make_payout
 
 pytestmark = pytest.mark.django_db
 
@@ -114,6 +114,17 @@ def test_every_body_has_an_example(document):
     bodies = [p for operation in operations(document) for p in operation["parameters"] if p["in"] == "body"]
     examples = [document["definitions"][body["schema"]["$ref"].split("/")[-1]]["example"] for body in bodies]
     assert len(examples) == 3
+
+
+def test_an_empty_parameter_is_none_and_documented_as_such(api, document):
+    payout = make_payout()
+    for path, url in (("/payouts/", URL), ("/payouts/{id}/history/", f"{URL}{payout.pk}/history/")):
+        query = [p for p in document["paths"][path]["get"]["parameters"] if p["in"] == "query"]
+        asked = [p for p in query if p["type"] != "array"]
+        assert {p["name"] for p in asked} >= {"cursor", "page", "page_size"}
+        for parameter in asked:
+            assert parameter["allowEmptyValue"]
+            assert api.get(url, {parameter["name"]: ""}).status_code == 200
 
 
 def test_the_example_of_a_payout_is_taken(api, document):
