@@ -357,9 +357,9 @@ class Payout(models.Model):
             check("details_size", LessThanOrEqual(DETAILS_SIZE, DETAILS_MAX_BYTES)),
             check("details_depth", ~Q(DETAILS_TOO_DEEP)),
             # What belongs to a status is there when the status is, and only then.
-            check("lease", Q(status=Status.PROCESSING) ^ Q(lease_until=None)),
-            check("processed", Q(status__in=PAID_OR_REFUSED) ^ Q(processed_at=None)),
-            check("reason_of_failure", Q(status=Status.FAILED) ^ Q(failure_reason="")),
+            check("lease", Exact(Q(status=Status.PROCESSING), Q(lease_until__isnull=False))),
+            check("processed", Exact(Q(status__in=PAID_OR_REFUSED), Q(processed_at__isnull=False))),
+            check("reason_of_failure", Exact(Q(status=Status.FAILED), ~Q(failure_reason=""))),
             models.UniqueConstraint(
                 name="payout_idempotency_key",
                 fields=["caller", "idempotency_key"],
