@@ -12,8 +12,8 @@ export PROMETHEUS_MULTIPROC_DIR="${METRICS_FOLDER:-$memory/payouts-metrics-${POR
 mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
 rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
 export DB_POOL_SIZE="${DB_POOL_SIZE:-${API_THREADS:-4}}"
-# No request may keep PostgreSQL busy for long; a list that would is refused.
 export OTEL_SERVICE_NAME="${OTEL_SERVICE_NAME:-payouts-api}"
+# No request may keep PostgreSQL busy for long; a list that would is refused.
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s}"
 exec gunicorn config.wsgi:application \
     --bind "${API_HOST:-0.0.0.0}:${PORT:-8080}" \

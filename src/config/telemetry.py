@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from config.settings import env
-from config.tracing import CARD_NUMBER, request_id, without_numbers
+from config.tracing import CARD_NUMBER, masked, request_id
 
 
 def start() -> None:
@@ -64,16 +64,5 @@ def report_errors(dsn: str) -> None:
     import sentry_sdk
 
     # A request's body and a traceback's variables are what a payout is made of.
-    sentry_sdk.init(dsn, max_request_body_size="never", include_local_variables=False, before_send=scrubbed)
-
-
-def scrubbed(value: Any, _hint: Any = None) -> Any:
-    match value:
-        case dict():
-            return {key: scrubbed(each) for key, each in value.items()}
-        case list():
-            return [scrubbed(each) for each in value]
-        case str() | int():
-            text = without_numbers(str(value))
-            return value if text == str(value) else text
-    return value
+    unsaid: Any = {"max_request_body_size": "never", "include_local_variables": False}
+    sentry_sdk.init(dsn, before_send=lambda event, _hint: masked(event), **unsaid)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
@@ -44,6 +45,16 @@ class RequestIdMiddleware:
 def without_numbers(text: str) -> str:
     """A gateway may quote the card that it refuses, and PostgreSQL the row."""
     return CARD_NUMBER.sub(lambda found: f"**** {found[0][-4:]}", text)
+
+
+def masked(value: Any) -> Any:
+    """The same for whatever JSON can say."""
+    if isinstance(value, dict):
+        return {masked(key): masked(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [masked(item) for item in value]
+    text = without_numbers(str(value))
+    return value if text == str(value) else text
 
 
 class Formatter(logging.Formatter):

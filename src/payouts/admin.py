@@ -33,6 +33,7 @@ from unfold.utils import parse_date_str
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from config import tracing
+from config.tracing import masked
 from payouts import tasks
 from payouts.filters import BoundedPaginator, beyond
 from payouts.models import PAID_OR_REFUSED, Payout, PayoutChange, Status, Token
@@ -75,15 +76,6 @@ def too_slow(request: HttpRequest, error: OperationalError) -> HttpResponse:
         raise error
     messages.error(request, _("This takes too long. Narrow it by user or dates."))
     return redirect("admin:index")
-
-
-def masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {masked(key): masked(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item) for item in value]
-    text = tracing.without_numbers(str(value))
-    return value if text == str(value) else text
 
 
 def for_eyes(request: HttpRequest, payout: Any) -> Any:
