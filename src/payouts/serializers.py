@@ -1,5 +1,4 @@
 import re
-from datetime import UTC
 from typing import Any
 
 from django.db import models
@@ -21,7 +20,9 @@ class PlainNumber:
 
 
 class PlainDecimalField(PlainNumber, serializers.DecimalField):
-    pass
+    def to_representation(self, value: Any) -> str:
+        """PostgreSQL has brought it to two places."""
+        return str(value)
 
 
 class PlainIntegerField(PlainNumber, serializers.IntegerField):
@@ -29,9 +30,10 @@ class PlainIntegerField(PlainNumber, serializers.IntegerField):
 
 
 class UTCField(serializers.DateTimeField):
-    """To ask for the time zone of each moment took a sixth of a list; the API speaks UTC wherever the admin is."""
+    """The API speaks UTC, as psycopg does, wherever the admin is; REST framework would look for its time zone."""
 
-    timezone = UTC
+    def to_representation(self, value: Any) -> str:
+        return value.isoformat().replace("+00:00", "Z")
 
 
 class PlainTextField(serializers.CharField):
@@ -54,6 +56,11 @@ class BuiltOnce(serializers.Serializer):
             unbound = type(self)(partial=self.partial)
             self.built[kind] = dict(super(BuiltOnce, unbound).fields)
         return self.built[kind]
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """REST framework is prepared for fields that are left out or lead to other objects, which none of ours does."""
+        told = ((name, field, getattr(instance, name)) for name, field in self.fields.items())
+        return {name: None if value is None else field.to_representation(value) for name, field, value in told}
 
 
 class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
