@@ -13,8 +13,11 @@ mkdir -p "$PROMETHEUS_MULTIPROC_DIR"
 rm -f "$PROMETHEUS_MULTIPROC_DIR"/*.db
 export DB_POOL_SIZE="${DB_POOL_SIZE:-${API_THREADS:-4}}"
 export OTEL_SERVICE_NAME="${OTEL_SERVICE_NAME:-payouts-api}"
-# No request may keep PostgreSQL busy for long; a list that would is refused.
-export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s}"
+# No request may keep PostgreSQL busy for long, nor more than one process of it; a list that would is refused.
+# Pages are in memory or on an SSD, and to split a text into words costs more than PostgreSQL thinks: without this a
+# search among ten million comments takes half a second.
+plans="-c max_parallel_workers_per_gather=0 -c random_page_cost=1.1 -c cpu_operator_cost=0.005"
+export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s $plans}"
 exec gunicorn config.wsgi:application \
     --bind "${API_HOST:-0.0.0.0}:${PORT:-8080}" \
     --workers "${WEB_CONCURRENCY:-2}" \

@@ -22,10 +22,13 @@ from rest_framework.test import APIClient
 from benchmarks import rows
 from payouts.models import Payout, Status
 from payouts.tests.acceptance.service import Database, Service
+from payouts.tests.local import ROOT
 
 SIZES = [int(size) for size in os.environ.get("SIZES", "10000 1000000 10000000").split()]
 PAGE = "page_size=10"
 WAITING = 100
+# As the entry point has it.
+PLANS = re.findall(r'plans="(.*)"', (ROOT / "entrypoint_http_api.sh").read_text())[0]
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename ~ '^payouts_payout' AND indexname !~ '_pkey$'"
 # What they are, by the rows that `rows.payouts` makes.
 LISTS = {
@@ -135,6 +138,7 @@ class Loaded:
         connection.close()
         connection.close_pool()
         connection.settings_dict["NAME"] = self.database.name
+        connection.settings_dict["OPTIONS"]["options"] = PLANS
         print(f"{count} payouts loaded in {time.monotonic() - begun:.0f} s", flush=True)
 
     def close(self) -> None:
