@@ -31,6 +31,7 @@ THREADS = 4
 # Old, it says that none of them comes to an end with what it does: the worker is wedged.
 HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
 LONGEST_REST = 15
+away = threading.Event()
 RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
 
 
@@ -52,8 +53,12 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
         try:
             while not stopping.is_set() and (payout := claim()):
                 pay(payout)
+            away.clear()
         except (InterfaceError, OperationalError) as error:
-            logger.warning("recovery waits for the database: %s", error)
+            # Eight threads find that out, again and again.
+            if not away.is_set():
+                away.set()
+                logger.warning("recovery waits for the database: %s", error)
         except Exception:
             logger.exception("recovery goes on after this")
         finally:
