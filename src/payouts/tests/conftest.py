@@ -10,6 +10,12 @@ def quick_passwords(settings):
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
+@pytest.fixture(autouse=True)
+def no_static_files(settings):
+    """Each test's client would look for those of all packages; browsers ask the deployed API for them."""
+    settings.WHITENOISE_USE_FINDERS = False
+
+
 @pytest.fixture
 def api() -> APIClient:
     return APIClient()
