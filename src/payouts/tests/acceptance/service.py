@@ -81,7 +81,8 @@ class Database:
             for key, value in connection.get_connection_params().items()
             if key in ("host", "port", "user", "password")
         }
-        self._maintain(f"CREATE DATABASE {self.name} TEMPLATE {template}")
+        # A copy of the files costs a fifth of a copy through the log.
+        self._maintain(f"CREATE DATABASE {self.name} TEMPLATE {template} STRATEGY file_copy")
 
     def _maintain(self, statement: str) -> None:
         with psycopg.connect(**self.parameters, dbname="postgres", autocommit=True) as maintenance:
