@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from payouts.gateways import UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import wait_until
+from payouts.tests.acceptance.service import Database, Service, wait_until
 from payouts.tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -46,6 +46,7 @@ def try_out(page):
     answer = operation.locator(".live-responses-table")
     expect(answer.locator("tbody .response-col_status").first).to_contain_text("201")
     expect(answer).to_contain_text('"status": "NEW"')
+    return re.search(r'"id": "([^"]+)"', answer.inner_text())[1]
 
 
 def test_swagger_tries_out_a_payout(page, service, tmp_path):
@@ -87,17 +88,21 @@ def log_in(page, base):
     page.get_by_role("button", name="Log in").click()
 
 
-@pytest.fixture
-def closed_service(own_service):
-    own_service.environment["API_AUTH"] = ""
-    own_service.start_api()
-    own_service.base = own_service.base.replace("127.0.0.1", "localhost")
-    make_ann(own_service)
-    return own_service
+@pytest.fixture(scope="module")
+def closed_service(migrated):
+    database = Database(migrated.name)
+    service = Service(database, API_AUTH="")
+    service.start_api()
+    service.base = service.base.replace("127.0.0.1", "localhost")
+    make_ann(service)
+    yield service
+    service.close()
+    database.drop()
 
 
-def callers(service):
-    return service.database.rows("SELECT caller, split_part(changed_by, ' ', 1) FROM payouts_payout")
+def callers(service, payout):
+    query = "SELECT caller, split_part(changed_by, ' ', 1) FROM payouts_payout WHERE id = %s"
+    return service.database.rows(query, payout)
 
 
 def authorize(page, **fields):
@@ -113,22 +118,19 @@ def test_swagger_authorizes_by_token(page, closed_service):
     token = manage(closed_service, "create_token", "browser", "--user", "shop")
     page.goto(f"{closed_service.base}/swagger/")
     authorize(page, Value=f"Token {token}")
-    try_out(page)
-    assert callers(closed_service) == [("shop", "shop")]
+    assert callers(closed_service, try_out(page)) == [("shop", "shop")]
 
 
 def test_swagger_authorizes_by_password(page, closed_service):
     page.goto(f"{closed_service.base}/swagger/")
     authorize(page, Username="ann", Password="correct horse")
-    try_out(page)
-    assert callers(closed_service) == [("ann", "ann")]
+    assert callers(closed_service, try_out(page)) == [("ann", "ann")]
 
 
 def test_swagger_authorizes_by_the_admin_s_session(page, closed_service):
     log_in(page, closed_service.base)
     page.goto(f"{closed_service.base}/swagger/")
-    try_out(page)
-    assert callers(closed_service) == [("ann", "ann")]
+    assert callers(closed_service, try_out(page)) == [("ann", "ann")]
 
 
 def test_an_unknown_outcome_is_found_understood_and_settled(page, service):
