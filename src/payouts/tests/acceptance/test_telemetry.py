@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from payouts.tests.acceptance.service import QUOTE_THE_CARD, call, wait_until
+from payouts.tests.acceptance.service import QUOTE_THE_CARD, Database, Service, call, wait_until
 
 CARD = "5105105105105100"
 
@@ -64,19 +64,22 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def collector():
     with Collector() as collector:
         yield collector
         collector.shutdown()
 
 
-@pytest.fixture
-def watched(own_service, collector):
-    own_service.environment |= collector.settings
-    own_service.start_api()
-    own_service.start_worker()
-    return own_service
+@pytest.fixture(scope="module")
+def watched(migrated, collector):
+    database = Database(migrated.name)
+    service = Service(database, **collector.settings)
+    service.start_api()
+    service.start_worker()
+    yield service
+    service.close()
+    database.drop()
 
 
 def test_one_trace_leads_from_the_post_to_the_gateway(watched, collector):
