@@ -53,7 +53,6 @@ def assert_fails_with_one_line(service, setting, line, *scripts):
     ("setting", "line"),
     [
         ({"DB_PORT": "1"}, "The database cannot be used: "),
-        ({"DB_NAME": "nowhere"}, "The database cannot be used: "),
         ({"SECRET_KEY": ""}, "The setting SECRET_KEY cannot be used: "),
         ({"SENTRY_DSN": "https://no-key.example.com/1"}, "The setting SENTRY_DSN cannot be used: "),
     ],
@@ -84,6 +83,11 @@ def test_each_start_fails_with_one_line(service, setting, line):
 def test_an_unusable_setting_fails_a_start_with_one_line(service, setting):
     line = f"The setting {first(setting)} cannot be used: "
     assert_fails_with_one_line(service, setting, line, "entrypoint_migrations.sh")
+
+
+def test_a_database_that_does_not_exist_fails_a_start_with_one_line(service):
+    line = "The database cannot be used: "
+    assert_fails_with_one_line(service, {"DB_NAME": "nowhere"}, line, "entrypoint_migrations.sh")
 
 
 @pytest.mark.parametrize(
