@@ -4,6 +4,11 @@ import pytest
 from rest_framework.test import APIClient
 
 
+def pytest_collection_modifyitems(items):
+    """Long files first, so that none is left alone at the end; pytest-django puts what needs no rollback last."""
+    items.sort(key=lambda item: item.path.parent.name != "acceptance")
+
+
 @pytest.fixture(autouse=True)
 def quick_passwords(settings):
     """A hash that takes half a second is for attackers to wait for."""
