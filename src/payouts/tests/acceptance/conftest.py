@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from payouts.tests.acceptance.service import Database, Service, broker_at
+from payouts.tests.acceptance.service import Database, Service, broker_at, served
 
 
 @pytest.fixture
@@ -24,23 +24,17 @@ def migrated():
 @pytest.fixture(scope="session")
 def service(migrated):
     """With one API and one worker, for the tests that stop neither."""
-    database = Database(migrated.name)
-    service = Service(database)
-    service.start_api()
-    service.start_worker()
-    yield service
-    service.close()
-    database.drop()
+    with served(migrated) as service:
+        service.start_api()
+        service.start_worker()
+        yield service
 
 
 @pytest.fixture
 def own_service(migrated):
     """What it runs is for the test to say."""
-    database = Database(migrated.name)
-    own = Service(database)
-    yield own
-    own.close()
-    database.drop()
+    with served(migrated) as service:
+        yield service
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -295,3 +296,15 @@ class Service:
         if not IN_FILES:
             with Connection(BROKER) as broker:
                 broker.default_channel.queue_delete(self.queue)
+
+
+@contextmanager
+def served(migrated: Database, **environment: str) -> Iterator[Service]:
+    """A service with a copy of that database, whose processes end even if one of them has not come up."""
+    database = Database(migrated.name)
+    service = Service(database, ROOT, **environment)
+    try:
+        yield service
+    finally:
+        service.close()
+        database.drop()

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from payouts.gateways import UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import Database, Service, wait_until
+from payouts.tests.acceptance.service import served, wait_until
 from payouts.tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -90,14 +90,11 @@ def log_in(page, base):
 
 @pytest.fixture(scope="module")
 def closed_service(migrated):
-    database = Database(migrated.name)
-    service = Service(database, API_AUTH="")
-    service.start_api()
-    service.base = service.base.replace("127.0.0.1", "localhost")
-    make_ann(service)
-    yield service
-    service.close()
-    database.drop()
+    with served(migrated, API_AUTH="") as service:
+        service.start_api()
+        service.base = service.base.replace("127.0.0.1", "localhost")
+        make_ann(service)
+        yield service
 
 
 def callers(service, payout):

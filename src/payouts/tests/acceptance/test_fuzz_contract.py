@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from payouts.tests.acceptance.service import BIN, Database, Service, call
+from payouts.tests.acceptance.service import BIN, call, served
 from payouts.tests.budget import EXAMPLES, SEED
 from payouts.tests.local import ROOT
 
@@ -19,13 +19,10 @@ REQUEST = {"amount": "12.30", "currency": "EUR", "recipient_details": {"iban": "
 @pytest.fixture(scope="module")
 def closed_service(migrated):
     """As in production, where a token is needed."""
-    database = Database(migrated.name)
-    service = Service(database, API_AUTH="required")
-    service.start_api()
-    service.start_worker()
-    yield service
-    service.close()
-    database.drop()
+    with served(migrated, API_AUTH="required") as service:
+        service.start_api()
+        service.start_worker()
+        yield service
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import NO_BROKER, Database, Service, call, wait_until
+from payouts.tests.acceptance.service import NO_BROKER, call, served, wait_until
 from payouts.tests.local import ROOT, free_port
 
 MONITORING = ROOT / "docker-compose/monitoring"
@@ -26,22 +26,19 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 @pytest.fixture(scope="module")
 def told(migrated):
     """Every sample, after payouts of each outcome that no message announced: its name and labels."""
-    database = Database(migrated.name)
-    service = Service(database, PAYOUT_RECOVERY_INTERVAL="0.5")
-    service.start_api(CELERY_BROKER_URL=NO_BROKER)
-    for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
-        service.post(recipient_details={"number": number})
-    port = free_port()
-    service.start_worker(METRICS_PORT=str(port))
-    wait_until(lambda: service.lines(attempt=2, message="outcome unknown: the sandbox does not say"))
-    bases = {"api": service.base, "worker": f"http://127.0.0.1:{port}"}
-    yield [
-        (sample[1], {**dict(re.findall(r'(\w+)="([^"]*)"', sample[2] or "")), "job": job})
-        for job, base in bases.items()
-        for sample in re.finditer(r"^(\w+)(\{.*\})? ", call("GET", f"{base}/metrics").body.decode(), re.MULTILINE)
-    ]
-    service.close()
-    database.drop()
+    with served(migrated, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
+        service.start_api(CELERY_BROKER_URL=NO_BROKER)
+        for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
+            service.post(recipient_details={"number": number})
+        port = free_port()
+        service.start_worker(METRICS_PORT=str(port))
+        wait_until(lambda: service.lines(attempt=2, message="outcome unknown: the sandbox does not say"))
+        bases = {"api": service.base, "worker": f"http://127.0.0.1:{port}"}
+        return [
+            (sample[1], {**dict(re.findall(r'(\w+)="([^"]*)"', sample[2] or "")), "job": job})
+            for job, base in bases.items()
+            for sample in re.finditer(r"^(\w+)(\{.*\})? ", call("GET", f"{base}/metrics").body.decode(), re.MULTILINE)
+        ]
 
 
 def selectors(expression):

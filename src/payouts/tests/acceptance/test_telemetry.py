@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from payouts.tests.acceptance.service import QUOTE_THE_CARD, Database, Service, call, wait_until
+from payouts.tests.acceptance.service import QUOTE_THE_CARD, call, served, wait_until
 
 CARD = "5105105105105100"
 
@@ -73,13 +73,10 @@ def collector():
 
 @pytest.fixture(scope="module")
 def watched(migrated, collector):
-    database = Database(migrated.name)
-    service = Service(database, **collector.settings)
-    service.start_api()
-    service.start_worker()
-    yield service
-    service.close()
-    database.drop()
+    with served(migrated, **collector.settings) as service:
+        service.start_api()
+        service.start_worker()
+        yield service
 
 
 def test_one_trace_leads_from_the_post_to_the_gateway(watched, collector):
