@@ -1,4 +1,4 @@
-"""What the API speaks: JSON, and the caller's language."""
+"""What the API speaks: JSON, and the caller's language; and what it spares machines."""
 
 import json
 from collections import Counter
