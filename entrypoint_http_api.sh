@@ -2,8 +2,9 @@
 # The API: Gunicorn with WEB_CONCURRENCY processes of API_THREADS threads on API_HOST:PORT.
 set -eu
 cd "$(dirname "$0")/src"
-case "${WEB_CONCURRENCY:-2},${API_THREADS:-4},${PORT:-8080}" in
-    *[!0-9,]*) echo "The settings WEB_CONCURRENCY, API_THREADS and PORT cannot be used: they are not all numbers" && exit 1 ;;
+case ",${WEB_CONCURRENCY:-2},${API_THREADS:-4},${PORT:-8080}" in
+    *[!0-9,]* | *,0*)
+        echo "The settings WEB_CONCURRENCY, API_THREADS and PORT cannot be used: they are not all positive numbers" && exit 1 ;;
 esac
 # Gunicorn touches a file for each heartbeat; on a disk that can hang a worker.
 if [ -w /dev/shm ]; then memory=/dev/shm; else memory=/tmp; fi

@@ -4,6 +4,7 @@ import os
 import select
 import sys
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Env(environ.Env):
 
     def url_of(self, var: str, default: str, *schemes: str) -> str:
         url: str = self(var, default=default)
+        self.get_value(var, cast=lambda _url: urlsplit(url).port, default=None)
         if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             sys.exit(f"The setting {var} cannot be used: it does not begin with {schemes[0]}://")
         return url
@@ -40,13 +42,15 @@ class Env(environ.Env):
             sys.exit(f"The setting {var} cannot be used: it is none of {', '.join(values)}")
         return value
 
+    def between(self, var: str, default: Any, least: float, most: float) -> Any:
+        # Not env.float, nor what it takes for it: that reads 1e3 as 13.
+        value = self.get_value(var, cast=partial(type(least)), default=default)
+        if not least <= value <= most:
+            sys.exit(f"The setting {var} cannot be used: it is not between {least} and {most}")
+        return value
 
-def positive(number: str) -> float:
-    if not float(number) > 0:
-        raise ValueError("it is not positive")
-    return float(number)
 
-
+DAY = 86_400
 SRC = Path(__file__).resolve().parent.parent
 env = Env()
 env.read_env(SRC.parent / ".env")
@@ -118,11 +122,11 @@ WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
 
 # TLS ends at the ingress: it redirects, and whether its whole domain is HTTPS is not ours to say.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000)
+SECURE_HSTS_SECONDS = env.between("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000, 0, 2**31)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_AGE = 12 * 60 * 60
 # Whom a request comes from, and by which protocol, only that many proxies of ours are believed to tell.
-NUM_PROXIES = env.int("NUM_PROXIES", 0)
+NUM_PROXIES = env.between("NUM_PROXIES", 0, 0, 100)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if NUM_PROXIES else None
 
 API_AUTH = env.one_of("API_AUTH", "open" if DEBUG else "required", "required", "open")
@@ -144,7 +148,7 @@ DATABASE: dict[str, Any] = (
         "USER": env("DB_USER", default="payouts"),
         "PASSWORD": env("DB_PASSWORD", default=""),
         "HOST": env("DB_HOST", default="localhost"),
-        "PORT": env.int("DB_PORT", 5432),
+        "PORT": env.between("DB_PORT", 5432, 1, 65535),
     }
 )
 
@@ -163,7 +167,7 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
     # each thread, as the entry points say, since after an outage a pool opens more than anybody waits for.
     "pool": {
         "min_size": 1,
-        "max_size": env.int("DB_POOL_SIZE", 16),
+        "max_size": env.between("DB_POOL_SIZE", 16, 1, 10_000),
         "timeout": 2,
         "reconnect_timeout": 3,
         "check": refuse_closed,
@@ -253,11 +257,11 @@ if CELERY_BROKER_URL.startswith("redis"):
 PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
 PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
-PAYOUT_GATEWAY_TIMEOUT = env.get_value("PAYOUT_GATEWAY_TIMEOUT", cast=positive, default=20)
-PAYOUT_LEASE = timedelta(seconds=env.get_value("PAYOUT_LEASE", cast=positive, default=60))
-PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.get_value("PAYOUT_RECOVERY_INTERVAL", cast=positive, default=10))
-SANDBOX_DELAY = env.float("SANDBOX_DELAY", 0)
-SANDBOX_FAILURE_RATE = env.float("SANDBOX_FAILURE_RATE", 0)
+PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
+PAYOUT_LEASE = timedelta(seconds=env.between("PAYOUT_LEASE", 60, 0.01, DAY))
+PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.between("PAYOUT_RECOVERY_INTERVAL", 10, 0.01, DAY))
+SANDBOX_DELAY = env.between("SANDBOX_DELAY", 0, 0.0, DAY)
+SANDBOX_FAILURE_RATE = env.between("SANDBOX_FAILURE_RATE", 0, 0.0, 1)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
     sys.exit("The setting PAYOUT_LEASE cannot be used: it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
@@ -265,7 +269,7 @@ if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
 OTEL_EXPORTER_OTLP_ENDPOINT = env.url_of("OTEL_EXPORTER_OTLP_ENDPOINT", "", "https", "http")
 SENTRY_DSN = env.url_of("SENTRY_DSN", "", "https", "http")
 METRICS_TOKEN = env("METRICS_TOKEN", default="")
-METRICS_PORT = env.int("METRICS_PORT", 0)
+METRICS_PORT = env.between("METRICS_PORT", 0, 0, 65535)
 LOG_TEXT = env.get_value("LOG_FORMAT", cast={"json": False, "text": True}.__getitem__, default=sys.stdout.isatty())
 LOGGING = {
     "version": 1,

@@ -6,6 +6,7 @@ They claim, pay and finish as the task does, so any number of workers may do it 
 
 import logging
 import random
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -87,7 +88,10 @@ class Recovery(bootsteps.StartStopStep):
         # Celery would write past the log when it is told to stop.
         celery_worker.safe_say = lambda *_args: None  # type: ignore[attr-defined]
         if settings.METRICS_PORT:
-            start_http_server(settings.METRICS_PORT)
+            try:
+                start_http_server(settings.METRICS_PORT)
+            except OSError as error:
+                sys.exit(f"The setting METRICS_PORT cannot be used: {error}")
         claims = (lambda: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL), Payout.objects.claim_overdue)
         self.threads = [
             threading.Thread(target=recover, args=(claim, f"recovery {worker.hostname}", self.stopping), daemon=True)

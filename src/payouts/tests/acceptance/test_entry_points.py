@@ -1,4 +1,5 @@
 import http.client
+import socket
 import subprocess
 import threading
 from contextlib import closing
@@ -75,7 +76,12 @@ def test_each_start_fails_with_one_line(service, setting, line):
         {"LANGUAGE_CODE": "tlh"},
         {"LOG_FORMAT": "xml"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"},
+        {"CELERY_BROKER_URL": "amqp://localhost:99999"},
+        {"DB_POOL_SIZE": "0"},
+        {"METRICS_PORT": "99999"},
         {"PAYOUT_LEASE": "39"},
+        {"PAYOUT_LEASE": "1e9"},
+        {"PAYOUT_RECOVERY_INTERVAL": "1O"},
         {"PAYOUT_GATEWAY_TIMEOUT": "0"},
     ],
     ids=first,
@@ -94,6 +100,7 @@ def test_a_database_that_does_not_exist_fails_a_start_with_one_line(service):
     ("script", "setting"),
     [
         ("entrypoint_http_api.sh", {"WEB_CONCURRENCY": "x"}),
+        ("entrypoint_http_api.sh", {"WEB_CONCURRENCY": "0"}),
         ("entrypoint_http_api.sh", {"API_THREADS": "4 "}),
         ("entrypoint_http_api.sh", {"PORT": "80a"}),
         ("entrypoint_celery.sh", {"CELERY_CONCURRENCY": "-1"}),
@@ -112,6 +119,14 @@ def test_a_worker_without_a_gateway_does_not_start(own_service):
     worker = own_service.start_worker(PAYOUT_GATEWAY="")
     assert worker.wait(30) == 1
     assert "The worker cannot pay" in own_service.output()
+
+
+def test_a_worker_whose_metrics_have_no_port_does_not_start(own_service):
+    with socket.create_server(("", 0)) as taken:
+        worker = own_service.start_worker(METRICS_PORT=str(taken.getsockname()[1]))
+        assert worker.wait(30) == 1
+    assert "The setting METRICS_PORT cannot be used: " in own_service.output()
+    assert "Traceback" not in own_service.output()
 
 
 def test_a_list_that_takes_too_long_is_refused(own_service):
