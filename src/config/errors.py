@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -13,13 +12,15 @@ from rest_framework import status, views
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.response import Response
 
+from config.health import AWAY
+
 RETRY_AFTER_SECONDS = "5"
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error.__cause__, QueryCanceled) and context["view"].action == "list":
         error = ValidationError({"detail": _("This takes too long. Narrow it by user_id or created_after.")})
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, AWAY):
         views.set_rollback()
         return Response(
             {"detail": gettext("The database is not available.")},

@@ -4,9 +4,12 @@ import sys
 from functools import cache
 
 import psycopg
-from django.db import Error, connection
+from django.db import Error, InterfaceError, InternalError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
+
+# The database is away, or takes no writes, as a replica takes none, or one whose disk is full.
+AWAY = (InterfaceError, InternalError, OperationalError)
 
 
 def healthz(request: HttpRequest) -> JsonResponse:

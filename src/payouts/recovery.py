@@ -17,11 +17,12 @@ from typing import Any
 from celery import bootsteps
 from celery.apps import worker as celery_worker
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 from prometheus_client import Counter, start_http_server
 
 from config import metrics, tracing
 from config.celery import app
+from config.health import AWAY
 from payouts import tasks
 from payouts.models import Payout
 
@@ -55,7 +56,7 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
             while not stopping.is_set() and (payout := claim()):
                 pay(payout)
             away.clear()
-        except (InterfaceError, OperationalError) as error:
+        except AWAY as error:
             # Eight threads find that out, again and again.
             if not away.is_set():
                 away.set()

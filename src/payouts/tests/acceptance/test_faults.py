@@ -178,6 +178,20 @@ def test_a_deleted_or_settled_payout_never_reaches_the_gateway(hasty, gateway):
     assert [paid(gateway, payout) for payout in (deleted, settled, other)] == [0, 0, 1]
 
 
+def test_a_postgresql_that_takes_no_writes_is_a_503(own_service):
+    api = own_service.start_api()
+    payout = own_service.post()
+    own_service.stop(api)
+    own_service.environment |= {**HASTY, "PGOPTIONS": "-c default_transaction_read_only=on"}
+    own_service.start_api()
+    own_service.start_worker()
+    assert own_service.get(payout) == payout
+    new = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
+    assert call("POST", own_service.payouts, new).status == 503
+    wait_until(lambda: "recovery waits for the database: cannot execute UPDATE" in own_service.output())
+    assert "recovery goes on after this" not in own_service.output()
+
+
 def test_an_outage_of_postgresql_is_a_503_and_passes():
     data, port = scratch / "outage", free_port()
 
