@@ -218,6 +218,7 @@ CELERY_RESULT_BACKEND = env("CELERY_RESULT_BACKEND", default="rpc://")
 CELERY_TASK_TRACK_STARTED = env.get_value("CELERY_TASK_TRACK_STARTED", cast=strtobool, default=False)
 CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
 CELERY_IMPORTS = ["payouts.recovery"]
+CELERY_WORKER_CONSUMER = "config.consumer:Consumer"
 CELERY_TASK_DEFAULT_QUEUE = env("CELERY_TASK_DEFAULT_QUEUE", default="payouts")
 # Nobody reads the result of a payout's task; unread results pile up in rpc:// reply queues.
 CELERY_TASK_IGNORE_RESULT = True

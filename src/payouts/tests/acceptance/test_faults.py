@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
@@ -176,6 +177,22 @@ def test_a_deleted_or_settled_payout_never_reaches_the_gateway(hasty, gateway):
     hasty.start_worker()
     hasty.until(other, "COMPLETED")
     assert [paid(gateway, payout) for payout in (deleted, settled, other)] == [0, 0, 1]
+
+
+def test_a_message_that_nobody_can_read_ends_no_worker(own_service):
+    own_service.start_api()
+    worker = own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
+    # Then the queue is there.
+    own_service.until(own_service.post(), "COMPLETED")
+    headers, body = {"task": "payouts.process", "id": "1"}, [[str(uuid4())], {}, {}]
+    unreadable = [({"id": 1}, headers), (1, headers), (body[:2], headers), (headers, {"task": ["payouts.process"]})]
+    unreadable += [(body, {"task": "payouts.process"}), (body, {**headers, "timelimit": "1"}), ({"task": "1"}, {})]
+    with own_service.connect() as connection:
+        for message, its_headers in unreadable:
+            connection.Producer().publish(message, routing_key=own_service.queue, headers=its_headers)
+    wait_until(lambda: own_service.output().count("deleted unknown message") == len(unreadable), log=own_service.log)
+    own_service.until(own_service.post(), "COMPLETED")
+    assert worker.poll() is None
 
 
 def test_a_postgresql_that_takes_no_writes_is_a_503(own_service):
