@@ -358,9 +358,18 @@ class TokenAdmin(ModelAdmin):
 
 
 admin.site.unregister((User, Group))
-looks = {"form": UserChangeForm, "add_form": UserCreationForm, "change_password_form": AdminPasswordChangeForm}
-admin.site.register(User, type("PrettyUserAdmin", (UserAdmin, ModelAdmin), looks))
 admin.site.register(Group, type("PrettyGroupAdmin", (GroupAdmin, ModelAdmin), {}))
+
+
+@admin.register(User)
+class PrettyUserAdmin(UserAdmin, ModelAdmin):
+    form = UserChangeForm
+    add_form = UserCreationForm
+    change_password_form = AdminPasswordChangeForm
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Payouts know their caller by name: renamed, its retry with an old key would be paid once more."""
+        return ("username",) if obj else ()
 
 
 # As many as can be read at once, however many there are.

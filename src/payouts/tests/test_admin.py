@@ -318,3 +318,13 @@ def test_what_takes_too_long_is_said_on_a_page(boss, held, path):
     page = boss.get(path, follow=True)
     assert page.status_code == 200
     assert "This takes too long." in page.content.decode()
+
+
+def test_an_account_keeps_its_name(boss):
+    payroll = User.objects.create_user("payroll")
+    page = f"/admin/auth/user/{payroll.pk}/change/"
+    assert "username" not in boss.get(page).context["adminform"].form.fields
+    joined = {"date_joined_0": "2026-11-21", "date_joined_1": "09:00:00"}
+    assert boss.post(page, {"username": "wages", "first_name": "Ann", "is_active": "on", **joined}).status_code == 302
+    payroll.refresh_from_db()
+    assert (payroll.username, payroll.first_name) == ("payroll", "Ann")
