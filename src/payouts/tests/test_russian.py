@@ -11,7 +11,7 @@ from payouts.models import Status
 from payouts.tests.make import REQUEST, URL, make_payout
 
 MARKED = re.compile(r'(?:\b_|gettext(?:_lazy)?)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
-TRANSLATED = re.compile(r'\{% *trans(?:late)? "([^"]*)"')
+TRANSLATED = re.compile(r"""(?:\{%[- ]*trans(?:late)? |\b_\()(["'])(.+?)\1""")
 BLOCK = re.compile(r"\{% *blocktrans[^%]*%\}([^{]*(?:\{\{[^{]*)*)\{% *endblocktrans", re.DOTALL)
 UNFOLD = Path(unfold.__file__).parent
 # Of Django 6.0 and before.
@@ -33,7 +33,7 @@ def messages(*folders, without):
         if path.suffix == ".py":
             yield from (ast.literal_eval(f"({found})") for found in MARKED.findall(path.read_text()))
         if path.suffix == ".html":
-            yield from TRANSLATED.findall(path.read_text())
+            yield from (text for _quote, text in TRANSLATED.findall(path.read_text()))
             yield from (re.sub(r"\{\{ (\w+) \}\}", r"%(\1)s", found) for found in BLOCK.findall(path.read_text()))
 
 
