@@ -33,9 +33,10 @@ def servers(folder: Path) -> Iterator[str]:
             with psycopg.connect(f"postgresql://postgres@127.0.0.1:{settings['DB_PORT']}/postgres") as connection:
                 connection.execute("CREATE ROLE payouts SUPERUSER LOGIN PASSWORD 'payouts'")
             os.environ.update(settings | {"DB_USER": "payouts", "DB_PASSWORD": "payouts"})
+        # Imported now, because what it imports starts a PostgreSQL where the environment names none.
+        world = import_module("payouts.tests.drill.world")
         if not broker:
-            # Imported now, because what it imports starts a PostgreSQL where the environment names none.
-            rabbitmq = import_module("payouts.tests.drill.world").RabbitMQ(folder / "rabbitmq")
+            rabbitmq = world.RabbitMQ(folder / "rabbitmq")
             stack.callback(rabbitmq.kill)
             rabbitmq.start()
             broker = rabbitmq.url
