@@ -3,13 +3,13 @@
 import json
 import logging
 import re
-import uuid
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from uuid_utils import uuid4
 
 USABLE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 CARD_NUMBER = re.compile(r"\d(?:[ -]?\d){11,18}")
@@ -33,7 +33,7 @@ class RequestIdMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
-        request_id.set(given if USABLE.fullmatch(given) else uuid.uuid4().hex)
+        request_id.set(given if USABLE.fullmatch(given) else uuid4().hex)
         actor.set("api")
         response = self.get_response(request)
         response["X-Request-ID"] = request_id.get()
