@@ -50,3 +50,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonR
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
     return JsonResponse({"detail": ParseError.default_detail}, status=status.HTTP_400_BAD_REQUEST)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    detail = gettext("This is our mistake, not yours. Look what became of the payout, and report the X-Request-ID.")
+    return JsonResponse({"detail": detail}, status=status.HTTP_500_INTERNAL_SERVER_ERROR)

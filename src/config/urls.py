@@ -25,4 +25,4 @@ urlpatterns = [
 ]
 handler400 = "config.errors.bad_request"
 handler404 = "config.errors.not_found"
-handler500 = "rest_framework.exceptions.server_error"
+handler500 = "config.errors.server_error"

@@ -29,6 +29,15 @@ def test_is_not_ready_before_the_migrations(client):
     pending_migrations.cache_clear()
 
 
+def test_a_mistake_of_ours_is_told_as_json_too(client):
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE payouts_payout RENAME TO elsewhere")
+    client.raise_request_exception = False
+    answer = client.get(URL)
+    assert (answer.status_code, list(answer.json())) == (500, ["detail"])
+    assert answer["X-Request-ID"]
+
+
 def test_the_root_leads_to_the_documentation(client):
     assert client.get("/")["Location"] == "/swagger/"
 
