@@ -31,7 +31,6 @@ class Env(environ.Env):
 
     def url_of(self, var: str, default: str, *schemes: str) -> str:
         url: str = self(var, default=default)
-        self.get_value(var, cast=lambda _url: urlsplit(url).port, default=None)
         if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             sys.exit(f"The setting {var} cannot be used: it does not begin with {schemes[0]}://")
         return url

@@ -76,7 +76,6 @@ def test_each_start_fails_with_one_line(service, setting, line):
         {"LANGUAGE_CODE": "tlh"},
         {"LOG_FORMAT": "xml"},
         {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4317"},
-        {"CELERY_BROKER_URL": "amqp://localhost:99999"},
         {"DB_POOL_SIZE": "0"},
         {"METRICS_PORT": "99999"},
         {"PAYOUT_LEASE": "39"},
