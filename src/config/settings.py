@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -20,6 +20,10 @@ from django.utils.translation import gettext_lazy
 from kombu.transport import TRANSPORT_ALIASES
 
 
+def refuse(setting: str, why: object) -> NoReturn:
+    sys.exit(f"The setting {setting} cannot be used: {why}")
+
+
 class Env(environ.Env):
     """Stops the start with one line when a setting is missing or unusable. An empty one is a missing one."""
 
@@ -27,25 +31,25 @@ class Env(environ.Env):
         try:
             return super().get_value(var, *args, **kwargs)
         except (ImportError, ImproperlyConfigured, LookupError, TypeError, ValueError) as error:
-            sys.exit(f"The setting {var} cannot be used: {error}")
+            refuse(var, error)
 
     def url_of(self, var: str, default: str, *schemes: str) -> str:
         url: str = self(var, default=default)
         if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            sys.exit(f"The setting {var} cannot be used: it does not begin with {schemes[0]}://")
+            refuse(var, f"it does not begin with {schemes[0]}://")
         return url
 
     def one_of(self, var: str, default: str, *values: str) -> str:
         value: str = self(var, default=default)
         if value not in values:
-            sys.exit(f"The setting {var} cannot be used: it is none of {', '.join(values)}")
+            refuse(var, f"it is none of {', '.join(values)}")
         return value
 
     def between(self, var: str, default: Any, least: float, most: float) -> Any:
         # Not env.float, nor what it takes for it: that reads 1e3 as 13.
         value = self.get_value(var, cast=partial(type(least)), default=default)
         if not least <= value <= most:
-            sys.exit(f"The setting {var} cannot be used: it is not between {least} and {most}")
+            refuse(var, f"it is not between {least} and {most}")
         return value
 
 
@@ -263,7 +267,7 @@ PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.between("PAYOUT_RECOVERY_INTERV
 SANDBOX_DELAY = env.between("SANDBOX_DELAY", 0, 0.0, DAY)
 SANDBOX_FAILURE_RATE = env.between("SANDBOX_FAILURE_RATE", 0, 0.0, 1)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
-    sys.exit("The setting PAYOUT_LEASE cannot be used: it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
+    refuse("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
 # Where they are empty, config.telemetry imports nothing.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.url_of("OTEL_EXPORTER_OTLP_ENDPOINT", "", "https", "http")

@@ -6,7 +6,6 @@ They claim, pay and finish as the task does, so any number of workers may do it 
 
 import logging
 import random
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from prometheus_client import Counter, start_http_server
 from config import metrics, tracing
 from config.celery import app
 from config.health import AWAY
+from config.settings import refuse
 from payouts import tasks
 from payouts.models import Payout
 
@@ -92,7 +92,7 @@ class Recovery(bootsteps.StartStopStep):
             try:
                 start_http_server(settings.METRICS_PORT)
             except OSError as error:
-                sys.exit(f"The setting METRICS_PORT cannot be used: {error}")
+                refuse("METRICS_PORT", error)
         claims = (lambda: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL), Payout.objects.claim_overdue)
         self.threads = [
             threading.Thread(target=recover, args=(claim, f"recovery {worker.hostname}", self.stopping), daemon=True)
