@@ -17,7 +17,13 @@ class PayoutsConfig(AppConfig):
         telemetry.start()
 
 
+RISKS = {
+    "API_AUTH": ("open", "whoever reaches the API can have money sent"),
+    "PAYOUT_GATEWAY": ("sandbox", "payouts are COMPLETED, and nobody is paid"),
+}
+
+
 @checks.register(checks.Tags.security, deploy=True)
-def callers_are_known(**_kwargs: Any) -> list[checks.Warning]:
-    is_open = checks.Warning("API_AUTH is open: whoever reaches the API can have money sent.", id="payouts.W001")
-    return [is_open] if settings.API_AUTH == "open" else []
+def money_goes_where_it_should(**_kwargs: Any) -> list[checks.Warning]:
+    taken = [(name, value, why) for name, (value, why) in RISKS.items() if getattr(settings, name) == value]
+    return [checks.Warning(f"{name} is {value}: {why}.", id=f"payouts.{name}") for name, value, why in taken]

@@ -112,10 +112,14 @@ def test_callers_must_say_who_they_are_unless_it_is_switched_off():
     assert "HTTP_X_FORWARDED_PROTO" in settings_of(SECRET_KEY="x", NUM_PROXIES="1")
 
 
-def test_a_deployment_that_is_open_is_warned_of(settings, capsys):
-    settings.API_AUTH = "open"
+@pytest.mark.parametrize(("name", "value"), [("API_AUTH", "open"), ("PAYOUT_GATEWAY", "sandbox")])
+def test_a_deployment_is_warned_of_what_is_for_development(settings, capsys, name, value):
+    settings.API_AUTH, settings.PAYOUT_GATEWAY = "required", "http"
+    setattr(settings, name, value)
     call_command("check", deploy=True)
-    assert "payouts.W001" in capsys.readouterr().err
+    warned = capsys.readouterr().err
+    assert f"{name} is {value}" in warned
+    assert warned.count("(payouts.") == 1
 
 
 def test_open_asks_nobody(api, settings):

@@ -108,7 +108,7 @@ def test_the_dashboard_asks_the_datasource_that_there_is(compose):
 
 @pytest.mark.django_db
 def test_production_passes_the_checks_of_a_deployment(settings):
-    settings.API_AUTH = "required"
+    settings.API_AUTH, settings.PAYOUT_GATEWAY = "required", "http"
     call_command("check", deploy=True, fail_level="WARNING")
 
 
