@@ -222,15 +222,19 @@ def test_secrets_are_in_the_secret(manifests):
     assert secret["data"].keys() == {"SECRET_KEY", "DB_PASSWORD", "CELERY_BROKER_URL", "PAYOUT_GATEWAY_TOKEN"}
 
 
-@pytest.mark.parametrize(("overlay", "gateway"), [("staging", "SandboxGateway"), ("production", "HTTPGateway")])
-def test_nothing_is_missing_from_the_settings(overlay, gateway):
+@pytest.mark.parametrize(
+    ("overlay", "gateway", "warnings"),
+    [("staging", "SandboxGateway", ["payouts.PAYOUT_GATEWAY"]), ("production", "HTTPGateway", [])],
+)
+def test_nothing_is_missing_from_the_settings(overlay, gateway, warnings):
     check = (
         "from django.core.management import call_command; from payouts.gateways import configured;"
-        "call_command('check', deploy=True, fail_level='WARNING'); print(type(configured()).__name__)"
+        "call_command('check', deploy=True); print(type(configured()).__name__)"
     )
     command = [sys.executable, ROOT / "src/manage.py", "shell", "--no-imports", "-c", check]
     run = subprocess.run(command, env=build(overlay).environment(), capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.split()[-1:]) == (0, [gateway]), run.stderr
+    assert re.findall(r"^\?: \((.*?)\)", run.stderr, re.MULTILINE) == warnings
 
 
 def test_pods_may_call_what_they_need(production):
