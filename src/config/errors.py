@@ -1,5 +1,6 @@
 """The answers that no view gives: what is wrong with the database, the path or the framing of a request."""
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from rest_framework.response import Response
 
 from config.health import AWAY
 
+logger = logging.getLogger(__name__)
+
 RETRY_AFTER_SECONDS = "5"
 
 
@@ -21,6 +24,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error.__cause__, QueryCanceled) and context["view"].action == "list":
         error = ValidationError({"detail": _("This takes too long. Narrow it by user_id or created_after.")})
     if isinstance(error, AWAY):
+        logger.warning("the database is not available: %s", error)
         views.set_rollback()
         return Response(
             {"detail": gettext("The database is not available.")},

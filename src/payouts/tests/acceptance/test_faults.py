@@ -205,6 +205,7 @@ def test_a_postgresql_that_takes_no_writes_is_a_503(own_service):
     assert own_service.get(payout) == payout
     new = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
     assert call("POST", own_service.payouts, new).status == 503
+    assert "the database is not available: cannot execute INSERT" in own_service.output()
     wait_until(lambda: "recovery waits for the database: cannot execute UPDATE" in own_service.output())
     assert "recovery goes on after this" not in own_service.output()
 
