@@ -82,6 +82,20 @@ def test_the_first_bell_after_the_broker_hung_up_is_heard(own_service):
             own_service.until(payout, "COMPLETED")
 
 
+def test_the_first_bell_after_postgresql_hung_up_is_heard(own_service):
+    own_service.environment |= {"PAYOUT_RECOVERY_INTERVAL": "3600", "SANDBOX_DELAY": "0.1"}
+    own_service.start_api()
+    own_service.start_worker()
+    # As many as a worker has threads, and as many again.
+    for _before_and_after in range(2):
+        for payout in [own_service.post() for _ in range(8)]:
+            own_service.until(payout, "COMPLETED")
+        own_service.database.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 def statuses(service, payouts):
     query = "SELECT status, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1"
     return dict(service.database.rows(query, [payout["id"] for payout in payouts]))
