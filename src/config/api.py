@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from django.contrib.auth import middleware as auth
@@ -24,6 +24,13 @@ class PayloadTooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = format_lazy(_("The body is longer than {limit} bytes."), limit=MAX_BODY_BYTES)
     default_code = "too_large"
+
+
+class LengthRequired(exceptions.APIException):
+    """Django would read a body without a length as an empty one."""
+
+    status_code = status.HTTP_411_LENGTH_REQUIRED
+    default_detail = _("Content-Length is required.")
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -66,10 +73,15 @@ class StrictJSONParser(parsers.BaseParser):
 class ForPeople:
     """Whoever calls the API without a cookie is a machine: what is for people took a tenth of its POST."""
 
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        super().__init__(get_response)  # type: ignore[call-arg]
+        # Past those of this kind that follow: what Django wraps them in has their attributes.
+        self.machines = getattr(get_response, "machines", get_response)
+
     def __call__(self, request: HttpRequest) -> Any:
         if "HTTP_COOKIE" in request.META or not request.path.startswith("/api/"):
             return super().__call__(request)  # type: ignore[misc]
-        return self.get_response(request)  # type: ignore[attr-defined]
+        return self.machines(request)
 
 
 class SessionMiddleware(ForPeople, sessions.SessionMiddleware):

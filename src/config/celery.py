@@ -15,7 +15,7 @@ from kombu.transport import filesystem
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
-app = Celery("payouts", fixups=())
+app = Celery("payouts", fixups=[])
 app.config_from_object("django.conf:settings", namespace="CELERY")
 
 

@@ -1,10 +1,9 @@
-"""The answers that no view gives: what is wrong with the database, the path or the framing of a request."""
+"""The answers that no view gives: what is wrong with the database, the path or the request as a whole."""
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
@@ -32,19 +31,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
             headers={"Retry-After": RETRY_AFTER_SECONDS},
         )
     return views.exception_handler(error, context)
-
-
-def require_length(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Django would read a body without a length as an empty one."""
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        if "Transfer-Encoding" in request.headers:
-            return JsonResponse(
-                {"detail": gettext("Content-Length is required.")}, status=status.HTTP_411_LENGTH_REQUIRED
-            )
-        return get_response(request)
-
-    return middleware
 
 
 @csrf_exempt

@@ -91,13 +91,13 @@ MIDDLEWARE = [
     "config.tracing.RequestIdMiddleware",
     "config.metrics.middleware",
     "config.api.LocaleMiddleware",
-    "config.errors.require_length",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "config.api.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    # Together, as machines pass them in one step.
+    "config.api.SessionMiddleware",
     "config.api.AuthenticationMiddleware",
     "config.api.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -162,6 +162,8 @@ def refuse_closed(connection: psycopg.Connection) -> None:
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
         connection.close()
+        # So does it to the rest of the pool, which would wait a second for each before it looks at the next.
+        connection._pool.drain()  # type: ignore[union-attr]
         raise psycopg.OperationalError("closed by the server")
 
 

@@ -23,6 +23,7 @@ from payouts.models import Payout, Status
 logger = logging.getLogger(__name__)
 
 TASK = "payouts.process"
+QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
 SILENT_SECONDS = 5
 PUBLISHING: dict[str, Any] = {"connect_timeout": 1}
 if app.conf.broker_url.startswith("amqp"):
@@ -90,7 +91,7 @@ class Bell(threading.local):
     def _connect(self) -> None:
         # No heartbeat: nobody would send it.
         self.producer = app.amqp.Producer(app.connection_for_write(heartbeat=0, **PUBLISHING))
-        app.amqp.queues[app.conf.task_default_queue].bind(self.producer.channel).declare()
+        app.amqp.queues[QUEUE].bind(self.producer.channel).declare()
 
     def _publish(self, payout_id: str) -> None:
         """Sends what `process.delay(payout_id)` would, which takes six times as long to compose it."""
@@ -98,7 +99,7 @@ class Bell(threading.local):
         # Tracing listens, if it is on, and adds to the headers.
         signals.before_task_publish.send(TASK, headers=headers)
         try:
-            self.producer.publish(((payout_id,), {}, {}), routing_key=app.conf.task_default_queue, headers=headers)
+            self.producer.publish(((payout_id,), {}, {}), routing_key=QUEUE, headers=headers)
         finally:
             signals.after_task_publish.send(TASK, headers=headers)
 

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from config.api import Negotiation
+from config.api import LengthRequired, Negotiation
 from config.tracing import actor
 from payouts import tasks
 from payouts.filters import PayoutPagination, PayoutQuery
@@ -95,6 +95,8 @@ class PayoutViewSet(ModelViewSet[Payout]):
     lookup_value_converter = "uuid"
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if "Transfer-Encoding" in request.headers:
+            raise LengthRequired
         super().initial(request, *args, **kwargs)
         actor.set(request.user.get_username() or actor.get())
 
@@ -111,14 +113,14 @@ class PayoutViewSet(ModelViewSet[Payout]):
         key = request.headers.get("Idempotency-Key")
         if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
             raise exceptions.ValidationError({"Idempotency-Key": [_("1 to 255 printable ASCII characters.")]})
-        serializer = self.get_serializer(data=request.data)
+        serializer = PayoutSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         fields = serializer.validated_data
         payout, created = Payout.objects.accept(fields, key, request.user.get_username())
         if not created:
             return self.replay(payout, fields)
         tasks.ring(payout)
-        data = PayoutSerializer(payout).data
+        data = serializer.to_representation(payout)
         return Response(data, status.HTTP_201_CREATED, headers=self.get_success_headers(data))
 
     def replay(self, payout: Payout, fields: Mapping[str, Any]) -> Response:

@@ -91,7 +91,7 @@ def test_the_first_bell_after_postgresql_hung_up_is_heard(own_service):
         for payout in [own_service.post() for _ in range(8)]:
             own_service.until(payout, "COMPLETED")
         own_service.database.rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
 
