@@ -178,6 +178,10 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
         "check": refuse_closed,
     },
     "connect_timeout": 5,
+    # A server whose machine is gone says nothing; the system would wait a quarter of an hour for it.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "tcp_user_timeout": 10_000,
     # PostgreSQL plans what it is asked all day once a connection, a quarter of its work for a payout.
     "server_side_binding": True,
     "prepare_threshold": 5 if env.get_value("DB_PREPARED_STATEMENTS", cast=strtobool, default=True) else None,

@@ -1,6 +1,8 @@
 """What is there beside the payouts: health, the request id, the documents, the admin."""
 
+import os
 import re
+import socket
 
 import pytest
 from django.core.management import call_command
@@ -27,6 +29,14 @@ def test_is_not_ready_before_the_migrations(client):
         cursor.execute("DELETE FROM django_migrations WHERE app = 'payouts'")
     assert client.get("/readyz/").status_code == 503
     pending_migrations.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux can")
+def test_a_database_whose_machine_is_gone_is_given_up_in_seconds():
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as wire:
+        assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 10_000
+        assert 0 < wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 10
 
 
 def test_a_mistake_of_ours_is_told_as_json_too(client):
