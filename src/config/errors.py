@@ -12,7 +12,7 @@ from rest_framework import status, views
 from rest_framework.exceptions import ParseError, ValidationError
 from rest_framework.response import Response
 
-from config.health import AWAY
+from config.health import AWAY, hang_up
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
         views.set_rollback()
+        hang_up()
         return Response(
             {"detail": gettext("The database is not available.")},
             status=status.HTTP_503_SERVICE_UNAVAILABLE,

@@ -21,7 +21,7 @@ from prometheus_client import Counter, start_http_server
 
 from config import metrics, tracing
 from config.celery import app
-from config.health import AWAY
+from config.health import AWAY, hang_up
 from config.settings import refuse
 from payouts import tasks
 from payouts.models import Payout
@@ -57,6 +57,7 @@ def recover(claim: Callable[[], Payout | None], actor: str, stopping: threading.
                 pay(payout)
             away.clear()
         except AWAY as error:
+            hang_up()
             # Eight threads find that out, again and again.
             if not away.is_set():
                 away.set()

@@ -94,7 +94,14 @@ class Database:
 
     def refuse(self) -> None:
         self._maintain(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
-        self._maintain(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self.name}'")  # noqa: S608
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        self._maintain(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self.name}'")  # noqa: S608
+
+    def set(self, setting: str) -> None:
+        """For whoever connects from now on."""
+        self._maintain(f"ALTER DATABASE {self.name} SET {setting}")
 
     def connect(self) -> psycopg.Connection:
         return psycopg.connect(**self.parameters, dbname=self.name, autocommit=True)
