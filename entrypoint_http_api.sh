@@ -20,6 +20,7 @@ export OTEL_SERVICE_NAME="${OTEL_SERVICE_NAME:-payouts-api}"
 plans="-c max_parallel_workers_per_gather=0 -c random_page_cost=1.1 -c cpu_operator_cost=0.005"
 export PGOPTIONS="${PGOPTIONS:--c statement_timeout=2s $plans}"
 exec gunicorn config.wsgi:application \
+    --config python:config.gunicorn \
     --bind "${API_HOST:-0.0.0.0}:${PORT:-8080}" \
     --workers "${WEB_CONCURRENCY:-2}" \
     --threads "${API_THREADS:-4}" \

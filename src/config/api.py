@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import IO, Any
 
 from django.contrib.auth import middleware as auth
 from django.contrib.messages import middleware as messages
 from django.contrib.sessions import middleware as sessions
-from django.http import HttpRequest
+from django.http import HttpRequest, UnreadablePostError
 from django.middleware import locale
 from django.utils import translation
 from django.utils.text import format_lazy
@@ -54,7 +55,10 @@ class StrictJSONParser(parsers.BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
-        body = stream.read(MAX_BODY_BYTES + 1)
+        body = b""
+        # Whose client falls silent in the middle cannot be read.
+        with suppress(UnreadablePostError):
+            body = stream.read(MAX_BODY_BYTES + 1)
         if len(body) > MAX_BODY_BYTES:
             # Whoever is still sending would see a reset connection in place of the answer.
             for _chunk in range(DRAINED_CHUNKS):

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -92,6 +92,20 @@ def test_the_first_bell_after_postgresql_hung_up_is_heard(own_service):
         for payout in [own_service.post() for _ in range(8)]:
             own_service.until(payout, "COMPLETED")
         own_service.database.hang_up()
+
+
+@pytest.mark.parametrize("said", [b"", b"{"])
+def test_clients_that_fall_silent_in_a_request_keep_no_thread(own_service, said):
+    own_service.start_api(WEB_CONCURRENCY="1", API_THREADS="2")
+    head = (
+        b"POST /api/v1/payouts/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 99\r\n"
+    )
+    with ExitStack() as clients:
+        for _client in range(4):
+            client = clients.enter_context(socket.create_connection(("127.0.0.1", own_service.port)))
+            client.sendall(head + (b"\r\n" + said if said else b""))
+        assert call("GET", f"{own_service.base}/healthz/").status == 200
+    own_service.post()
 
 
 def statuses(service, payouts):
