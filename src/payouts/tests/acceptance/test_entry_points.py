@@ -185,6 +185,26 @@ def test_a_terminated_api_answers_what_it_accepted(own_service):
     assert all("refused" in str(answer) or "reset" in str(answer) for answer in refused), refused
 
 
+def test_pages_of_the_named_origins_may_call_the_api(own_service):
+    own_service.start_api(CORS_ALLOWED_ORIGINS="https://backoffice.example.com,https://pay.example.com")
+    asked = {
+        "Origin": "https://pay.example.com",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type,idempotency-key,x-request-id",
+    }
+    allowed = call("OPTIONS", own_service.payouts, **asked).headers
+    assert allowed["access-control-allow-origin"] == asked["Origin"]
+    assert "POST" in allowed["access-control-allow-methods"]
+    names = set(allowed["access-control-allow-headers"].split(", "))
+    assert names >= set(asked["Access-Control-Request-Headers"].split(","))
+    body = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
+    made = call("POST", own_service.payouts, body, Origin=asked["Origin"])
+    assert (made.status, made.headers["access-control-allow-origin"]) == (201, asked["Origin"])
+    assert "location" in made.headers["access-control-expose-headers"]
+    stranger = call("POST", own_service.payouts, body, Origin="https://elsewhere.example.com")
+    assert "access-control-allow-origin" not in stranger.headers
+
+
 def test_a_chunked_body_without_a_length_is_refused(service):
     with closing(http.client.HTTPConnection("127.0.0.1", service.port)) as connection:
         headers = {"Content-Type": "application/json"}
