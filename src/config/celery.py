@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from kombu.asynchronous import get_event_loop
 from kombu.transport import filesystem
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+# Celery looks into its folder for this module alone; in the image nothing else leads there.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
 app = Celery("payouts", fixups=[])

@@ -1,8 +1,11 @@
 import http.client
+import os
 import socket
 import subprocess
+import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +29,21 @@ def test_migrations_finish_what_they_began(empty_database):
     wait_until(lambda: "Applying" in service.output())
     assert service.stop(process) == 0
     assert empty_database.rows("SELECT count(*) FROM payouts_payout") == [(0,)]
+
+
+def test_celery_finds_the_service_where_it_is_not_installed():
+    # As in the image: -S leaves out the file that leads from the environment to this checkout.
+    celery = "import sys; sys.path.append(sys.argv.pop(1)); from celery.__main__ import main; main()"
+    packages = str(Path(pytest.__file__).parents[1])
+    worker = subprocess.run(
+        [sys.executable, "-PSc", celery, packages, *["-A", "config.celery", "worker", "--pool=threads"]],
+        cwd=ROOT / "src",
+        env={**os.environ, "DEBUG": "1", "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "The database cannot be used: " in worker.stderr
 
 
 def first(setting):
