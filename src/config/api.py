@@ -56,13 +56,13 @@ class StrictJSONParser(parsers.BaseParser):
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         body = b""
-        # Whose client falls silent in the middle cannot be read.
+        # A client that falls silent gets the answer to what it has sent.
         with suppress(UnreadablePostError):
             body = stream.read(MAX_BODY_BYTES + 1)
-        if len(body) > MAX_BODY_BYTES:
             # Whoever is still sending would see a reset connection in place of the answer.
-            for _chunk in range(DRAINED_CHUNKS):
+            for _chunk in range(DRAINED_CHUNKS if len(body) > MAX_BODY_BYTES else 0):
                 stream.read(MAX_BODY_BYTES)
+        if len(body) > MAX_BODY_BYTES:
             raise PayloadTooLarge
         if len(body) < int((parser_context or {})["request"].META["CONTENT_LENGTH"]):
             raise exceptions.ParseError(_("The body is shorter than its Content-Length."))

@@ -96,14 +96,16 @@ def test_the_first_bell_after_postgresql_hung_up_is_heard(own_service):
 
 def test_clients_that_fall_silent_in_a_request_keep_no_thread(own_service):
     own_service.start_api(WEB_CONCURRENCY="1", API_THREADS="2")
-    half_a_head = b"POST /api/v1/payouts/ HTTP/1.1\r\nHost: localhost\r\n"
-    half_a_body = half_a_head + b"Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
-    with ExitStack() as clients:
-        for said in (half_a_head, half_a_body):
-            client = clients.enter_context(socket.create_connection(("127.0.0.1", own_service.port)))
-            client.sendall(said)
+    half_a_head = b"POST /api/v1/payouts/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    half_a_body = half_a_head + b"Content-Length: 99\r\n\r\n{"
+    too_much = half_a_head + b"Content-Length: 99999\r\n\r\n" + b" " * 70_000
+    with ExitStack() as stack:
+        clients = []
+        for said in (half_a_head, half_a_body, too_much):
+            clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", own_service.port))))
+            clients[-1].sendall(said)
         assert call("GET", f"{own_service.base}/healthz/").status == 200
-        assert client.recv(99).startswith(b"HTTP/1.1 400")
+        assert [client.recv(99)[9:12] for client in clients] == [b"", b"400", b"413"]
 
 
 def statuses(service, payouts):
