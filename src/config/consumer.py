@@ -5,9 +5,13 @@ from celery.worker import consumer
 
 
 class Consumer(consumer.Consumer):
-    """Drops a message that nobody can read. Celery would end and give it back, and so end one worker after another."""
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        """Keeps in sight what Celery would leave open, five a second, while a full Redis refuses the next command."""
+        self.connection = super().connection_for_read(heartbeat)
+        return self.connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Drops a message that nobody can read. Celery would end and give it back, and so end all workers in turn."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def receive(message: Any) -> None:

@@ -50,3 +50,12 @@ def test_a_frozen_server_loses_no_payout(on_redis, redis):
     unrung = wait_until(lambda: on_redis.lines(logger="payouts.tasks", level="WARNING"))
     assert unrung[0]["message"].startswith("the broker takes no message, recovery will pay instead: ")
     assert "payouts_bell_failures_total 20.0" in call("GET", f"{on_redis.base}/metrics").body.decode()
+
+
+def test_a_worker_that_is_turned_away_by_a_full_server_leaves_no_connection_open(on_redis, redis):
+    redis.fill()
+    on_redis.start_worker()
+    wait_until(lambda: len(on_redis.lines(logger="celery.worker.consumer.consumer")) > 12)
+    redis.empty()
+    wait_until(lambda: on_redis.lines(logger="celery.apps.worker"))
+    assert redis.census()["connections to Redis"] < 8
