@@ -89,6 +89,7 @@ def test_each_start_fails_with_one_line(service, setting, line):
         {"DB_PORT": "x"},
         {"DATABASE_URL": "sqlite:///x"},
         {"CELERY_BROKER_URL": "nonsense://"},
+        {"CELERY_BROKER_URL": "amqp://localhost:99999//"},
         {"TIME_ZONE": "Mars"},
         {"API_AUTH": "none"},
         {"LANGUAGE_CODE": "tlh"},
