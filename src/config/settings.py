@@ -5,6 +5,7 @@ import select
 import sys
 from datetime import timedelta
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -223,7 +224,6 @@ SWAGGER_SETTINGS = {
 }
 
 CELERY_BROKER_URL = env.url_of("CELERY_BROKER_URL", "amqp://guest:guest@localhost:5672//", "amqp", *TRANSPORT_ALIASES)
-env.get_value("CELERY_BROKER_URL", cast=lambda url: Connection(url).transport, default="")
 CELERY_RESULT_BACKEND = env("CELERY_RESULT_BACKEND", default="rpc://")
 CELERY_TASK_TRACK_STARTED = env.get_value("CELERY_TASK_TRACK_STARTED", cast=strtobool, default=False)
 CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
@@ -261,8 +261,12 @@ else:
     # Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 if CELERY_BROKER_URL.startswith("redis"):
+    env.get_value("CELERY_BROKER_URL", cast=lambda _url: import_module("redis"))
     # A silent server is waited for without end otherwise.
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 5}
+    # Any certificate would do otherwise.
+    CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"} if CELERY_BROKER_URL.startswith("rediss") else None
+env.get_value("CELERY_BROKER_URL", cast=lambda url: Connection(url).transport, default="")
 
 PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")

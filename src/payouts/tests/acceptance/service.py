@@ -121,12 +121,17 @@ class Database:
 class Redis:
     """A server of its own that wants a password and keeps nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None) -> None:
         self.port = free_port()
-        self.url = f"redis://:known-to-redis@127.0.0.1:{self.port}/1"
+        self.url = f"redis{'s' * bool(certificate)}://:known-to-redis@127.0.0.1:{self.port}/1"
+        self.tls = {"ssl_ca_certs": str(certificate)} if certificate else False
+        self.listens = f"--port {self.port}"
+        if certificate:
+            files = f"--tls-cert-file {certificate} --tls-key-file {certificate} --tls-ca-cert-file {certificate}"
+            self.listens = f"--port 0 --tls-port {self.port} --tls-auth-clients no {files}"
 
     def start(self) -> None:
-        options = f"--bind 127.0.0.1 --port {self.port} --requirepass known-to-redis --loglevel warning --save"
+        options = f"--bind 127.0.0.1 {self.listens} --requirepass known-to-redis --loglevel warning --save"
         command = ["redis-server", *options.split(), ""]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         wait_until(self.is_up)
@@ -139,7 +144,7 @@ class Redis:
             return False
 
     def connect(self) -> Any:
-        connection = Connection(self.url, transport_options={"socket_timeout": 2})
+        connection = Connection(self.url, ssl=self.tls, transport_options={"socket_timeout": 2})
         connection.connect()
         return connection
 
