@@ -85,6 +85,7 @@ def page(number: int, client: Any) -> str:
 def actions(client: Any) -> dict[str, Callable[[], Any]]:
     """Each does, through the application, what makes one query."""
     some = Payout.objects.order_by("created_at")[5].pk
+    held = Payout.objects.filter(status=Status.PROCESSING)[0]
     urls = {name: f"/api/v1/payouts/?{query}" for name, query in LISTS.items()}
     urls["page 1000"] = page(1000, client)
     urls["one"] = f"/api/v1/payouts/{some}/"
@@ -93,6 +94,7 @@ def actions(client: Any) -> dict[str, Callable[[], Any]]:
         "recovery: claim NEW": lambda: Payout.objects.claim_new(timedelta(0)),
         "recovery: claim overdue": Payout.objects.claim_overdue,
         "claim": lambda: Payout.objects.claim(some),
+        "finish": lambda: Payout.objects.finish(held, Status.COMPLETED),
     }
 
 

@@ -28,6 +28,13 @@ def test_takes_the_oldest_new_one_that_waited_too_long():
     assert (taken.pk, taken.status, taken.attempt) == (oldest.pk, Status.PROCESSING, 1)
 
 
+def test_goes_on_from_the_one_that_it_took_last():
+    make_payout(created_at=old(30))
+    next_one = make_payout(created_at=old(20))
+    assert Payout.objects.claim_new(WAITED, next_one.created_at).pk == next_one.pk
+    assert Payout.objects.claim_new(WAITED, next_one.created_at) is None
+
+
 def test_takes_the_one_whose_lease_ran_out():
     make_processing(lease_is_over=False)
     due = make_processing(lease_is_over=True)

@@ -1,8 +1,11 @@
+from datetime import timedelta
+
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from payouts.tests.make import URL
+from payouts.models import Payout, Status
+from payouts.tests.make import URL, make_payout, make_processing
 
 pytestmark = pytest.mark.django_db
 # Each list has the same sixty payouts, the oldest ones, however many come after them.
@@ -41,14 +44,21 @@ def fill(first, last):
         cursor.execute("ANALYZE payouts_payout")
 
 
-def buffers(api, query):
-    with CaptureQueriesContext(connection) as queries:
-        assert api.get(f"{URL}?{query}").status_code == 200
-    (asked,) = queries
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked['sql']}")
+def read(act):
+    """How many buffers the one statement of it reads. Nothing is kept."""
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        assert act()
+        transaction.set_rollback(True)
+    (asked,) = [query["sql"] for query in queries if "payouts_payout" in query["sql"]]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked}")
         plan = cursor.fetchone()[0][0]["Plan"]
+        transaction.set_rollback(True)
     return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+
+
+def buffers(api, query):
+    return read(lambda: api.get(f"{URL}?{query}").status_code == 200)
 
 
 def test_what_a_list_reads_does_not_grow_with_the_table(api):
@@ -57,3 +67,31 @@ def test_what_a_list_reads_does_not_grow_with_the_table(api):
     fill(1_001, 30_000)
     many = {query: buffers(api, query) for query in LISTS}
     assert {query for query in LISTS if many[query] > 1.5 * few[query] + 10} == set(), (few, many)
+
+
+def test_what_an_attempt_reads_does_not_grow_with_those_that_wait():
+    fill(101, 5_000)
+    # All at once, so that PostgreSQL does not know of them yet.
+    fields = "user_id, amount, currency, recipient_details, comment, status, failure_reason, lease_until,"
+    fields += "gateway_reference, submission, attempt, changed_by, caller"
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE payouts_payout DISABLE TRIGGER payouts_record")
+        for waits in (make_payout(), make_processing(lease_is_over=False)):
+            cursor.execute(
+                f"INSERT INTO payouts_payout (id, {fields}) SELECT gen_random_uuid(), {fields}"  # noqa: S608
+                " FROM payouts_payout, generate_series(1, 20000) WHERE id = %s",
+                [waits.pk],
+            )
+        cursor.execute("ALTER TABLE payouts_payout ENABLE TRIGGER payouts_record")
+    payouts = Payout.objects
+    new, held = make_payout(), make_processing(lease_is_over=False)
+    make_processing(lease_is_over=True)
+    attempt = {
+        "claim": lambda: payouts.claim(new.pk),
+        "claim the oldest": lambda: payouts.claim_new(timedelta(0)),
+        "claim from the last one on": lambda: payouts.claim_new(timedelta(0), new.created_at),
+        "claim what is overdue": payouts.claim_overdue,
+        "finish": lambda: payouts.finish(held, Status.COMPLETED),
+    }
+    counted = {name: read(act) for name, act in attempt.items()}
+    assert {name for name, count in counted.items() if count > 50} == set(), counted
