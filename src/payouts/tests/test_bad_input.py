@@ -137,8 +137,9 @@ VALID = json.dumps(REQUEST)
         (VALID.replace('"100.50"', "9" * 5000), {"detail"}),
         (VALID.replace("RUB", "R\x01B"), {"detail"}),
         ("[" * 1500 + "]" * 1500, {"non_field_errors", "detail"}),
-        ("[" * 30_000 + "]" * 30_000, {"detail"}),
-        ('{"a":' * 10_000 + "1" + "}" * 10_000, {"detail"}),
+        # Python 3.14 reads these to their end.
+        ("[" * 30_000 + "]" * 30_000, {"non_field_errors", "detail"}),
+        ('{"a":' * 10_000 + "1" + "}" * 10_000, {"amount", "currency", "recipient_details", "detail"}),
         ('{"amount": "1", ' + VALID[1:], {"detail"}),
         ('{"recipient_details": {"a": 1, "a": 2}}', {"detail"}),
         ('{"\\ud800": 1, "\\ud800": 2}', {"detail"}),

@@ -53,7 +53,8 @@ def call(method: str, url: str, body: Any = None, **headers: str) -> Answer:
         with urlopen(request, timeout=30) as answer:
             return Answer(answer.status, dict(answer.headers), answer.read())
     except HTTPError as error:
-        return Answer(error.code, dict(error.headers), error.read())
+        with error:
+            return Answer(error.code, dict(error.headers), error.read())
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60, log: Path = Path(os.devnull)) -> Any:
