@@ -6,7 +6,7 @@ from celery.worker import consumer
 
 class Consumer(consumer.Consumer):
     def connection_for_read(self, heartbeat: Any = None) -> Any:
-        """Keeps in sight what Celery would leave open, five a second, while a full Redis refuses the next command."""
+        """Keeps in sight what Celery would leave open, again and again, while a full Redis refuses the next command."""
         self.connection = super().connection_for_read(heartbeat)
         return self.connection
 
