@@ -169,8 +169,7 @@ def refuse_closed(connection: psycopg.Connection) -> None:
 
 
 DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
-    # Celery and Django close connections after every task and request; the pool keeps them open: at most one for
-    # each thread, as the entry points say, since after an outage a pool opens more than anybody waits for.
+    # Celery and Django close connections after every task and request; the pool keeps them open.
     "pool": {
         "min_size": 1,
         "max_size": env.between("DB_POOL_SIZE", 16, 1, 10_000),
@@ -188,6 +187,15 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
     "prepare_threshold": 5 if env.get_value("DB_PREPARED_STATEMENTS", cast=strtobool, default=True) else None,
 }
 DATABASES = {"default": DATABASE}
+
+
+def of_process(name: str, threads: int, options: str) -> None:
+    """What differs between the API and a worker, unless it is set."""
+    os.environ["OTEL_SERVICE_NAME"] = env("OTEL_SERVICE_NAME", default=name)
+    os.environ["PGOPTIONS"] = env("PGOPTIONS", default=options)
+    # After an outage a pool opens more connections than anybody waits for.
+    DATABASE["OPTIONS"]["pool"]["max_size"] = env.int("DB_POOL_SIZE", threads)
+
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -227,6 +235,7 @@ CELERY_BROKER_URL = env.url_of("CELERY_BROKER_URL", "amqp://guest:guest@localhos
 CELERY_RESULT_BACKEND = env("CELERY_RESULT_BACKEND", default="rpc://")
 CELERY_TASK_TRACK_STARTED = env.get_value("CELERY_TASK_TRACK_STARTED", cast=strtobool, default=False)
 CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
+CELERY_WORKER_CONCURRENCY = env.between("CELERY_CONCURRENCY", 4, 1, 1000)
 CELERY_IMPORTS = ["payouts.recovery"]
 CELERY_WORKER_CONSUMER = "config.consumer:Consumer"
 CELERY_TASK_DEFAULT_QUEUE = env("CELERY_TASK_DEFAULT_QUEUE", default="payouts")

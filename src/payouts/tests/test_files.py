@@ -19,11 +19,16 @@ ENTRY_POINTS = sorted(ROOT.glob("entrypoint_*.sh"))
 
 
 def test_every_setting_has_a_line_in_the_example():
-    read = set(re.findall(r'env(?:\.\w+)?\(\s*"(\w+)"', (ROOT / "src/config/settings.py").read_text()))
-    for script in ENTRY_POINTS:
-        read |= set(re.findall(r"\$\{(\w+):-", script.read_text()))
+    sources = [path.read_text() for path in (ROOT / "src/config").glob("*.py")]
+    read = set(re.findall(r"""env(?:\.\w+)?\(\s*["'](\w+)""", "".join(sources)))
     listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(read)
+
+
+def test_docker_reads_the_example_as_we_do():
+    """For its --env-file what follows a value belongs to it, a comment too."""
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        assert re.fullmatch(r"#.*|\w+=\S*|", line), line
 
 
 def test_every_dependency_has_a_line_in_the_readme():
