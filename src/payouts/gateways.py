@@ -17,7 +17,6 @@ from config.tracing import without_numbers
 from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 
 ANSWER_MAX_BYTES = 64 * 1024
-CONNECT_SECONDS = 5
 
 REFUSED_NUMBER = "4000000000000002"
 UNKNOWN_NUMBER = "4000000000000119"
@@ -87,12 +86,12 @@ class HTTPGateway:
         fields = ("amount", "currency", "recipient_details", "comment")
         request = {"id": payout.pk, **{name: getattr(payout, name) for name in fields}}
         key = f"{payout.pk}:{payout.submission}"
-        headers = ["Content-Type: application/json", "Expect:", f"Idempotency-Key: {key}"]
+        headers = ["Content-Type: application/json", f"Idempotency-Key: {key}"]
         if settings.PAYOUT_GATEWAY_TOKEN:
             headers.append(f"Authorization: Bearer {settings.PAYOUT_GATEWAY_TOKEN}")
         curl = self._curl()
         curl.setopt(pycurl.HTTPHEADER, headers)
-        curl.setopt(pycurl.POSTFIELDS, json.dumps(request, default=str).encode())
+        curl.setopt(pycurl.POSTFIELDS, json.dumps(request, default=str))
         try:
             body = curl.perform_rb()
         except pycurl.error as error:
@@ -120,7 +119,6 @@ class HTTPGateway:
             curl = pycurl.Curl()
             curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
             curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
-            curl.setopt(pycurl.CONNECTTIMEOUT, CONNECT_SECONDS)
             # Of an answer whose length nobody tells, too.
             curl.setopt(pycurl.MAXFILESIZE, ANSWER_MAX_BYTES)
             curl.setopt(pycurl.NOSIGNAL, 1)

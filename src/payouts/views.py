@@ -158,6 +158,6 @@ class PayoutViewSet(ModelViewSet[Payout]):
         changes: Any = PayoutChange.objects.filter(payout_id=pk)
         page = self.paginate_queryset(changes)
         # Every payout has a first change, and keeps it when it is deleted.
-        if not page and not changes.exists():
+        if not page:
             raise exceptions.NotFound
         return self.get_paginated_response(self.get_serializer(page, many=True).data)

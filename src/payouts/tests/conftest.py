@@ -1,4 +1,7 @@
+import shutil
+import subprocess
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from rest_framework.test import APIClient
@@ -29,3 +32,15 @@ def api() -> APIClient:
 @pytest.fixture
 def hour() -> timedelta:
     return timedelta(hours=1)
+
+
+@pytest.fixture
+def certificate(tmp_path) -> Path:
+    """One that nobody else has signed, and its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl on the PATH")
+    own = tmp_path / "own.pem"
+    named = "-subj /CN=own -addext subjectAltName=IP:127.0.0.1 -addext keyUsage=critical,digitalSignature,keyCertSign"
+    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {own} -out {own} {named}"
+    subprocess.run(make.split(), capture_output=True, check=True)
+    return own

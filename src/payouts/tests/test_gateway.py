@@ -1,10 +1,11 @@
 """What each answer of a real HTTP server makes of the payout."""
 
 import json
-import re
+import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
 import pytest
@@ -18,19 +19,25 @@ from payouts.tests.make import make_payout, url_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(scope="module")
-def server():
-    url = f"http://127.0.0.1:{free_port()}/"
-    process = subprocess.Popen([sys.executable, "-m", "payouts.tests.gateway", re.search(r":(\d+)", url)[1]])
+@contextmanager
+def started(*arguments):
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "payouts.tests.gateway", str(port), *arguments])
     for _attempt in range(100):
         try:
-            urlopen(url).close()
+            socket.create_connection(("127.0.0.1", port)).close()
             break
         except OSError:
             time.sleep(0.05)
-    yield url
-    process.terminate()
+    yield f"127.0.0.1:{port}/"
+    process.kill()
     process.wait()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with started() as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture
@@ -55,10 +62,19 @@ def processed(**fields):
 
 def test_a_paid_payout_keeps_the_reference(gateway, server):
     gateway("ok")
-    payout = processed(amount="12.30", currency="EUR")
+    payout = processed(amount="12.30", currency="EUR", comment="€" * 1000)
     assert (payout.status, payout.gateway_reference) == (Status.COMPLETED, f"ref-{str(payout.pk)[-12:]}")
     (entry,) = ledger(server, payout)
-    assert (entry["amount"], entry["currency"], entry["key"]) == ("12.30", "EUR", f"{payout.pk}:1")
+    assert (entry["amount"], entry["currency"], entry["comment"]) == ("12.30", "EUR", "€" * 1000)
+    assert entry["details"] == payout.recipient_details
+    assert (entry["key"], entry["caller"]) == (f"{payout.pk}:1", None)
+
+
+def test_a_gateway_that_asks_for_a_token_gets_it(gateway, server, settings):
+    settings.PAYOUT_GATEWAY_TOKEN = "known"
+    gateway("ok")
+    (entry,) = ledger(server, processed())
+    assert entry["caller"] == "Bearer known"
 
 
 def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
@@ -68,12 +84,22 @@ def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
 
 
 @pytest.mark.parametrize(
-    "mode", ["500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "long", "broken"]
+    ("mode", "note"),
+    [
+        *((code, f"HTTP {code}") for code in ("500", "401", "409", "202", "429", "302")),
+        ("broken", "HTTP 503"),
+        ("page", "HTTP 200 with a broken answer"),
+        ("drop", "curl error 52: "),
+        ("hang", "curl error 28: "),
+        ("drip", "curl error 28: "),
+        ("long", "curl error 63: "),
+    ],
 )
-def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mode):
+def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mode, note):
     gateway(mode)
     payout = processed()
     assert (payout.status, payout.processed_at) == (Status.PROCESSING, None)
+    assert payout.note.startswith(note)
     gateway("ok")
     Payout.objects.filter(pk=payout.pk).update(lease_until="2026-01-01T00:00:00Z")
     process(str(payout.pk))
@@ -97,6 +123,15 @@ def test_a_retry_by_hand_has_a_new_key(gateway, server, api):
 def test_a_gateway_that_is_not_there_leaves_the_outcome_unknown(gateway, settings):
     settings.PAYOUT_GATEWAY_URL = f"http://127.0.0.1:{free_port()}/"
     assert processed().status == Status.PROCESSING
+
+
+def test_over_tls_a_gateway_is_known_by_its_certificate(gateway, certificate, settings, monkeypatch):
+    with started(str(certificate)) as address:
+        settings.PAYOUT_GATEWAY_URL = f"https://{address}"
+        assert processed().note.startswith("curl error 60: ")
+        gateways.configured.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert processed().status == Status.COMPLETED
 
 
 def test_a_connection_is_kept(gateway, server):

@@ -1,7 +1,7 @@
 """
 The reference gateway: a process that keeps a ledger by idempotency key and misbehaves as it is told.
 
-    python -m payouts.tests.gateway PORT
+    python -m payouts.tests.gateway PORT [CERTIFICATE]
 
 `PUT /modes` takes the names of modes, of which each request gets one at random unless its payout's details name one;
 `GET /ledger` answers what was booked.
@@ -9,6 +9,7 @@ The reference gateway: a process that keeps a ledger by idempotency key and misb
 
 import json
 import random
+import ssl
 import sys
 import threading
 import time
@@ -28,6 +29,9 @@ class Entry:
     payout: str
     amount: str
     currency: str
+    details: dict[str, Any]
+    comment: str
+    caller: str | None
     paid: bool
     calls: int = 0
 
@@ -38,18 +42,23 @@ class Gateway(ThreadingHTTPServer):
     # What it answers to a mode that pays and then does not say so.
     SILENT = {"500": 500, "401": 401, "409": 409, "202": 202, "429": 429, "302": 302}
 
-    def __init__(self, port: int) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
+    def __init__(self, port: str, *certificate: str) -> None:
+        super().__init__(("127.0.0.1", int(port)), Handler)
+        if certificate:
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(*certificate)
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
         self.lock = threading.Lock()
         self.ledger: dict[str, Entry] = {}
         self.modes = ["ok"]
 
-    def book(self, key: str, request: dict[str, Any], *, refuse: bool) -> Entry:
+    def book(self, key: str, caller: str | None, request: dict[str, Any], *, refuse: bool) -> Entry:
         """What is booked under a key stays; the key's next call gets the same answer."""
         with self.lock:
             if key not in self.ledger:
+                what = [request[name] for name in ("id", "amount", "currency", "recipient_details", "comment")]
                 refuse = refuse or request["recipient_details"].get("number") == REFUSED_NUMBER
-                self.ledger[key] = Entry(key, request["id"], request["amount"], request["currency"], not refuse)
+                self.ledger[key] = Entry(key, *what, caller, not refuse)
             self.ledger[key].calls += 1
             return self.ledger[key]
 
@@ -72,11 +81,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request, key = self.body(), self.headers["Idempotency-Key"]
         mode = request["recipient_details"].get("mode") or random.choice(self.server.modes)
+        if self.headers["Content-Type"] != "application/json":
+            return self.answer(415, {"detail": "not JSON, and not booked"})
         if mode == "broken":
             return self.answer(503, {"detail": "not paid, and not booked"})
         if mode == "slow":
             time.sleep(random.uniform(*SLOW_SECONDS))
-        entry = self.server.book(key, request, refuse=mode == "refuse")
+        entry = self.server.book(key, self.headers["Authorization"], request, refuse=mode == "refuse")
         if mode in Gateway.SILENT:
             return self.answer(Gateway.SILENT[mode], {"detail": "it is booked all the same"})
         return self.answer_by(mode, entry, request)
@@ -123,4 +134,4 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    Gateway(int(sys.argv[1])).serve_forever()
+    Gateway(*sys.argv[1:]).serve_forever()
