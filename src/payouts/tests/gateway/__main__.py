@@ -56,9 +56,10 @@ class Gateway(ThreadingHTTPServer):
         """What is booked under a key stays; the key's next call gets the same answer."""
         with self.lock:
             if key not in self.ledger:
-                what = [request[name] for name in ("id", "amount", "currency", "recipient_details", "comment")]
-                refuse = refuse or request["recipient_details"].get("number") == REFUSED_NUMBER
-                self.ledger[key] = Entry(key, *what, caller, not refuse)
+                details = request["recipient_details"]
+                refuse = refuse or details.get("number") == REFUSED_NUMBER
+                money = request["amount"], request["currency"]
+                self.ledger[key] = Entry(key, request["id"], *money, details, request["comment"], caller, not refuse)
             self.ledger[key].calls += 1
             return self.ledger[key]
 
