@@ -6,9 +6,8 @@ from typing import Any
 from django.core import signing
 from django.core.paginator import Paginator
 from django.db import models
-from django.db.models import F, Func, QuerySet, Value
+from django.db.models import Func, QuerySet, Value
 from django.db.models.lookups import GreaterThan, LessThan
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
@@ -29,7 +28,7 @@ class MomentField(serializers.DateTimeField):
     def enforce_timezone(self, value: datetime) -> datetime:
         """In UTC, as PostgreSQL takes no zone of 16 hours or more; the first and the last hours may be in no year."""
         try:
-            return super().enforce_timezone(value) if timezone.is_naive(value) else value.astimezone(UTC)
+            return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
         except OverflowError:
             return datetime.min.replace(tzinfo=UTC) if value.year == MINYEAR else datetime.max.replace(tzinfo=UTC)
 
@@ -67,7 +66,7 @@ class PayoutQuery(BuiltOnce):
 
     def find(self, payouts: PayoutQuerySet) -> PayoutQuerySet:
         self.is_valid(raise_exception=True)
-        lookups = dict(self.validated_data)
+        lookups = self.validated_data
         if order := lookups.pop("ordering", ""):
             payouts = payouts.order_by(order, "-id" if order.startswith("-") else "id")
         if words := lookups.pop("search", ""):
@@ -157,8 +156,7 @@ def read_cursor(token: str, order: str) -> Any:
 
 def beyond(queryset: QuerySet, order: str, value: str, pk: str, *, backwards: bool) -> QuerySet:
     """Compares both columns as one row: an index serves that, and equal values neither repeat nor get lost."""
-    field: Any = queryset.model._meta.get_field(order.removeprefix("-"))
-    here, there = row(F(field.name), F("id")), row(Value(field.to_python(value)), Value(pk))
+    here, there = row(order.removeprefix("-"), "id"), row(Value(value), Value(pk))
     ascending = order.startswith("-") == backwards
     return queryset.filter(GreaterThan(here, there) if ascending else LessThan(here, there))
 

@@ -66,11 +66,16 @@ def written(field, value):
     return json.dumps({**REQUEST, field: value}).replace("Infinity", "1e400")
 
 
+def named(answer):
+    """What the answer has something to say of."""
+    return {name for name, said in answer.json().items() if said and all(said)}
+
+
 @pytest.mark.parametrize(("field", "value"), FIELDS, ids=shown)
 def test_a_bad_field_is_named(api, field, value):
     answer = api.post(URL, written(field, value), content_type="application/json")
     assert answer.status_code == 400, answer.content
-    assert answer.json().keys() == {field}
+    assert named(answer) == {field}
     assert not Payout.objects.exists()
 
 
@@ -80,7 +85,7 @@ def test_a_bad_field_is_named_in_a_change_too(api, method, field, value):
     payout = make_payout()
     answer = getattr(api, method)(url_of(payout), written(field, value), content_type="application/json")
     assert answer.status_code == 400, answer.content
-    assert answer.json().keys() == {field}
+    assert named(answer) == {field}
     assert Payout.objects.get(pk=payout.pk).updated_at == payout.updated_at
 
 
@@ -96,7 +101,7 @@ def test_a_bad_field_is_named_in_a_change_too(api, method, field, value):
 def test_a_bad_field_of_a_change_is_named(api, field, value):
     answer = api.patch(url_of(make_payout()), json.dumps({field: value}), content_type="application/json")
     assert answer.status_code == 400
-    assert answer.json().keys() == {field}
+    assert named(answer) == {field}
 
 
 @pytest.mark.parametrize("missing", REQUEST)
@@ -104,7 +109,7 @@ def test_a_bad_field_of_a_change_is_named(api, field, value):
 def test_a_missing_field_is_named(api, method, missing):
     url = URL if method == "post" else url_of(make_payout())
     answer = getattr(api, method)(url, {name: value for name, value in REQUEST.items() if name != missing})
-    assert (answer.status_code, answer.json().keys()) == (400, {missing})
+    assert (answer.status_code, named(answer)) == (400, {missing})
 
 
 VALID = json.dumps(REQUEST)
@@ -155,7 +160,8 @@ VALID = json.dumps(REQUEST)
 def test_a_bad_body_is_refused(api, body, names):
     answer = api.post(URL, body, content_type="application/json")
     assert answer.status_code == 400
-    assert answer.json().keys() <= names
+    assert named(answer)
+    assert named(answer) <= names
     assert not Payout.objects.exists()
 
 
@@ -171,7 +177,7 @@ def test_of_many_keys_given_twice_one_is_named(api):
 def test_a_long_body_is_413(api, method, size):
     url = URL if method == "post" else url_of(make_payout())
     answer = getattr(api, method)(url, VALID + " " * (size - len(VALID)), content_type="application/json")
-    assert (answer.status_code, answer.json().keys()) == (413, {"detail"})
+    assert (answer.status_code, named(answer)) == (413, {"detail"})
 
 
 def test_a_body_of_64_kib_is_not_too_long(api):
@@ -191,7 +197,7 @@ def test_a_body_of_64_kib_is_not_too_long(api):
 def test_another_content_type_is_415(api, method, content_type):
     url = URL if method == "post" else url_of(make_payout())
     answer = getattr(api, method)(url, VALID, content_type=content_type)
-    assert (answer.status_code, answer.json().keys()) == (415, {"detail"})
+    assert (answer.status_code, named(answer)) == (415, {"detail"})
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "Application/JSON"])
@@ -200,7 +206,7 @@ def test_json_by_any_spelling_is_taken(api, content_type):
 
 
 @pytest.mark.parametrize(
-    ("query", "named"),
+    ("query", "name"),
     [
         *(
             (f"status={value}", "status")
@@ -231,10 +237,10 @@ def test_json_by_any_spelling_is_taken(api, content_type):
         ),
     ],
 )
-def test_a_bad_query_is_named(api, query, named):
+def test_a_bad_query_is_named(api, query, name):
     answer = api.get(f"{URL}?{query}")
     assert answer.status_code == 400, answer.content
-    assert answer.json().keys() == {named}
+    assert named(answer) == {name}
 
 
 @pytest.mark.parametrize(
@@ -269,7 +275,7 @@ def test_an_odd_query_is_answered(api, query):
 def test_an_unknown_payout_is_404(api, method, identifier):
     body = VALID if method in ("put", "patch") else None
     answer = getattr(api, method)(f"{URL}{identifier}/", body, content_type="application/json")
-    assert (answer.status_code, answer.json().keys()) == (404, {"detail"})
+    assert (answer.status_code, named(answer)) == (404, {"detail"})
 
 
 @pytest.mark.parametrize(
@@ -291,7 +297,7 @@ def test_a_method_that_the_list_has_not_is_405(api, method, allowed):
 
 def test_a_method_that_the_payout_has_not_is_405(api):
     answer = api.post(url_of(make_payout()), REQUEST)
-    assert (answer.status_code, answer.json().keys()) == (405, {"detail"})
+    assert (answer.status_code, named(answer)) == (405, {"detail"})
 
 
 @pytest.mark.parametrize(
@@ -305,4 +311,4 @@ def test_an_answer_is_json_or_406(api, accept):
 
 def test_another_host_is_400_in_json(api):
     answer = api.get(URL, HTTP_HOST="elsewhere.example")
-    assert (answer.status_code, answer.json().keys()) == (400, {"detail"})
+    assert (answer.status_code, named(answer)) == (400, {"detail"})

@@ -75,6 +75,14 @@ def test_a_walk_neither_repeats_nor_loses_while_rows_come_and_go(api):
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.parametrize("link", ["next", "previous"])
+def test_a_page_whose_payouts_are_gone_is_empty(api, link):
+    make_many(6)
+    second = api.get(api.get(f"{URL}?page_size=2").json()["next"]).json()
+    Payout.objects.exclude(pk__in=[item["id"] for item in second["results"]]).delete()
+    assert api.get(second[link]).json()["results"] == []
+
+
 def test_a_cursor_keeps_the_filters(api):
     make_many(3, currency="EUR")
     make_many(3, currency="USD")
@@ -145,6 +153,27 @@ def test_filters_by_creation_from_after_until_before(api):
     made = [make_payout(created_at=START + timedelta(seconds=n)) for n in range(4)]
     query = "created_after=2026-01-01T00:00:01Z&created_before=2026-01-01T03:00:03%2B03:00"
     assert found(api, query) == [str(payout.pk) for payout in made[2:0:-1]]
+
+
+@pytest.mark.parametrize(
+    ("query", "number"),
+    [
+        ("created_after=0001-01-01T00:00:00%2B14:00", 1),
+        ("created_before=0001-01-01T00:00:00%2B14:00", 0),
+        ("created_after=9999-12-31T23:59:59-14:00", 0),
+        ("created_before=9999-12-31T23:59:59-14:00", 1),
+    ],
+)
+def test_filters_by_the_first_and_the_last_moment(api, query, number):
+    make_payout()
+    assert len(found(api, query)) == number
+
+
+def test_speaks_utc_wherever_the_admin_is(api, settings):
+    settings.TIME_ZONE = "Asia/Tokyo"
+    make_payout(created_at=START)
+    [payout] = api.get(f"{URL}?created_after=2026-01-01T00:00:00&created_before=2026-01-01T00:00:01").json()["results"]
+    assert payout["created_at"] == "2026-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
