@@ -29,10 +29,6 @@ def sealed(*parts: str | None) -> str:
     return hmac.digest(KEY, repr(parts).encode(), "sha256").hex()
 
 
-def address(request: Any) -> str | None:
-    return BaseThrottle().get_ident(request) if request else None
-
-
 def refuse_after_failures(*names: str) -> None:
     if any(cache.get(name, 0) >= FAILURES for name in names):
         raise exceptions.Throttled(SECONDS)
@@ -47,9 +43,10 @@ class PasswordBackend(ModelBackend):
     """Hashes a password, for 200 ms of CPU, only if it was not right a moment ago and not too many were wrong."""
 
     def authenticate(self, request: Any, username: Any = None, password: Any = None, **kwargs: Any) -> User | None:
-        if username is None or "\0" in username:
+        if "\0" in username:
             return None
-        right, account, source = sealed(username, password), sealed(username), sealed("password", address(request))
+        right, account = sealed(username, password), sealed(username)
+        source = sealed("password", BaseThrottle().get_ident(request))
         if hashed := cache.get(right):
             # Whoever has changed the password since, or was locked out, is asked again.
             user = User.objects.filter(username=username, password=hashed, is_active=True).first()
@@ -61,7 +58,6 @@ class PasswordBackend(ModelBackend):
             count_failure(account, source)
         else:
             cache.set(right, user.password, SECONDS)
-            cache.delete(account)
         return user
 
 
@@ -82,7 +78,7 @@ class ByToken(authentication.TokenAuthentication):
         if found := Token.objects.find(key):
             self.known[key] = time.monotonic() + REVOKED_WITHIN_SECONDS, found
             return found
-        source = sealed("token", address(self.request))
+        source = sealed("token", BaseThrottle().get_ident(self.request))
         refuse_after_failures(source)
         count_failure(source)
         raise exceptions.AuthenticationFailed

@@ -139,8 +139,6 @@ AUTHENTICATION_BACKENDS = ["config.authentication.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"}]
 LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "config.authentication"
-# Not in the database, where a token that is shown once would lie in clear.
-MESSAGE_STORAGE = "django.contrib.messages.storage.cookie.CookieStorage"
 
 DATABASE_URL = env.url_of("DATABASE_URL", "", "postgresql", "postgres")
 DATABASE: dict[str, Any] = (

@@ -126,6 +126,7 @@ def test_open_asks_nobody(api, settings):
     settings.API_AUTH = "open"
     answer = api.post(URL, REQUEST)
     assert (answer.status_code, Payout.objects.get().caller) == (201, "")
+    assert with_token("mistyped").get(URL).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,14 @@ def test_a_password_is_worth_nothing_once_it_is_changed_or_its_account_locked(an
     assert client.get(URL).status_code == 200
     User.objects.update(**change)
     assert client.get(URL).status_code == 401
+
+
+def test_a_password_that_is_set_anew_is_worth_what_it_was(ann):
+    client = with_password("ann", PASSWORD)
+    assert client.get(URL).status_code == 200
+    ann.set_password(PASSWORD)
+    ann.save()
+    assert client.get(URL).status_code == 200
 
 
 def test_an_account_that_is_not_of_the_staff_calls_by_token_only():
