@@ -46,7 +46,7 @@ def refuse_a_useless_start(**_kwargs: Any) -> None:
 
 def ring(payout: Payout) -> None:
     """Tells the workers of a NEW payout once it is committed."""
-    transaction.on_commit(lambda: bell.ring(str(payout.pk)), robust=True)
+    transaction.on_commit(lambda: bell.ring(str(payout.pk)))
 
 
 class Bell(threading.local):
