@@ -24,7 +24,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         error = ValidationError({"detail": _("This takes too long. Narrow it by user_id or created_after.")})
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
-        views.set_rollback()
         hang_up()
         return Response(
             {"detail": gettext("The database is not available.")},

@@ -16,8 +16,15 @@ from payouts.tests.acceptance.service import IN_FILES, NO_BROKER, Gateway, Servi
 from payouts.tests.local import free_port, postgres
 from payouts.tests.servers import BROKER, scratch
 
-# Short enough for a test: a lease of two seconds, a look for due payouts every half second.
+# Short enough for a test: a lease of four seconds, a look for due payouts every half second.
 HASTY = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
+
+BREAK_THE_UPDATE = """
+CREATE FUNCTION break_the_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW.comment = 'UPDATE' THEN PERFORM 1 / 0; END IF; RETURN NEW;
+END $$;
+CREATE TRIGGER break_the_update BEFORE UPDATE ON payouts_payout FOR EACH ROW EXECUTE FUNCTION break_the_update()
+"""
 
 
 @pytest.fixture
@@ -205,6 +212,27 @@ def test_a_deleted_or_settled_payout_never_reaches_the_gateway(hasty, gateway):
     assert [paid(gateway, payout) for payout in (deleted, settled, other)] == [0, 0, 1]
 
 
+def test_what_postgresql_refuses_to_claim_ends_no_recovery(hasty):
+    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
+    with hasty.database.connect() as connection:
+        connection.execute(BREAK_THE_UPDATE)
+        hasty.start_api()
+        payout = hasty.post(comment="UPDATE")
+        hasty.start_worker()
+        # Each of its threads has met it.
+        wait_until(lambda: len(hasty.lines(message="recovery goes on after this")) > 8)
+        connection.execute("DROP TRIGGER break_the_update ON payouts_payout")
+    hasty.until(payout, "COMPLETED")
+
+
+def test_recovery_holds_no_connection_while_the_gateway_takes_its_time(hasty):
+    hasty.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_GATEWAY": "sandbox", "SANDBOX_DELAY": "30"}
+    hasty.start_api()
+    made = [hasty.post() for _ in range(4)]
+    hasty.start_worker(DB_POOL_SIZE="1")
+    wait_until(lambda: statuses(hasty, made) == {"PROCESSING": 4})
+
+
 def test_a_message_that_nobody_can_read_ends_no_worker(own_service):
     own_service.start_api()
     worker = own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
@@ -223,7 +251,8 @@ def test_a_message_that_nobody_can_read_ends_no_worker(own_service):
 
 def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
     new = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
-    own_service.environment |= {**HASTY, "WEB_CONCURRENCY": "1"}
+    waits = "recovery waits for the database: cannot execute UPDATE"
+    own_service.environment |= {**HASTY, "WEB_CONCURRENCY": "1", "CELERY_BROKER_URL": NO_BROKER}
     own_service.start_api()
     own_service.start_worker()
     payout = own_service.until(own_service.post(), "COMPLETED")
@@ -232,7 +261,7 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
     assert own_service.get(payout) == payout
     assert call("POST", own_service.payouts, new).status == 503
     assert "the database is not available: cannot execute INSERT" in own_service.output()
-    wait_until(lambda: "recovery waits for the database: cannot execute UPDATE" in own_service.output())
+    wait_until(lambda: waits in own_service.output())
     assert "recovery goes on after this" not in own_service.output()
     # Another one does now, as after a failover; what is connected stays with the old one.
     own_service.database.set("default_transaction_read_only = off")
@@ -245,6 +274,9 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
         return own_service.output().count("cannot execute") == said
 
     wait_until(no_more_is_said_of_it, 15)
+    own_service.database.set("default_transaction_read_only = on")
+    own_service.database.hang_up()
+    wait_until(lambda: own_service.output().count(waits) == 2)
 
 
 def test_an_outage_of_postgresql_is_a_503_and_passes():
