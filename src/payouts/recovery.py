@@ -54,7 +54,6 @@ def recover(claim: Callable[[datetime | None], Payout | None], actor: str, stopp
     # Not all at the same moment.
     while not stopping.wait(rest * random.uniform(0.5, 1)):  # noqa: S311
         beat()
-        tracing.request_id.set("-")
         try:
             since = None
             while not stopping.is_set() and (payout := claim(since)):
@@ -84,6 +83,7 @@ def pay(payout: Payout) -> None:
     except Exception:
         logger.exception("its outcome was not written, its lease will run out", extra=tasks.about(payout))
         connection.close()
+    tracing.request_id.set("-")
 
 
 class Recovery(bootsteps.StartStopStep):

@@ -217,10 +217,11 @@ def test_what_postgresql_refuses_to_claim_ends_no_recovery(hasty):
     with hasty.database.connect() as connection:
         connection.execute(BREAK_THE_UPDATE)
         hasty.start_api()
-        payout = hasty.post(comment="UPDATE")
+        *_others, payout = [hasty.post(comment=comment) for comment in ("", "", "", "", "UPDATE")]
         hasty.start_worker()
-        # Each of its threads has met it.
-        wait_until(lambda: len(hasty.lines(message="recovery goes on after this")) > 8)
+        # Each of its threads has met it, and has forgotten what it did before.
+        wait_until(lambda: len(hasty.lines(message="recovery goes on after this", request_id="-")) > 8)
+        assert not [line for line in hasty.lines(level="ERROR") if line["request_id"] != "-"]
         connection.execute("DROP TRIGGER break_the_update ON payouts_payout")
     hasty.until(payout, "COMPLETED")
 
@@ -265,15 +266,15 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
     assert "recovery goes on after this" not in own_service.output()
     # Another one does now, as after a failover; what is connected stays with the old one.
     own_service.database.set("default_transaction_read_only = off")
-    wait_until(lambda: call("POST", own_service.payouts, new).status == 201, 10)
-    wait_until(lambda: own_service.database.rows("SELECT FROM payouts_payout WHERE status = 'NEW'") == [], 10)
+    wait_until(lambda: call("POST", own_service.payouts, new).status == 201)
+    wait_until(lambda: own_service.database.rows("SELECT FROM payouts_payout WHERE status = 'NEW'") == [])
 
     def no_more_is_said_of_it():
         said = own_service.output().count("cannot execute")
         time.sleep(2)
         return own_service.output().count("cannot execute") == said
 
-    wait_until(no_more_is_said_of_it, 15)
+    wait_until(no_more_is_said_of_it)
     own_service.database.set("default_transaction_read_only = on")
     own_service.database.hang_up()
     wait_until(lambda: own_service.output().count(waits) == 2)

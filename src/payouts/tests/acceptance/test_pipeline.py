@@ -48,6 +48,24 @@ def test_a_message_alone_is_enough(own_service):
     own_service.until(payout, "COMPLETED")
 
 
+def test_a_replay_and_a_retry_ring_again(own_service):
+    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
+    request = {"amount": "1", "currency": "USD", "recipient_details": {"number": REFUSED_NUMBER}}
+
+    def post():
+        return call("POST", own_service.payouts, request, **{"Idempotency-Key": "k"})
+
+    own_service.start_api()
+    payout = post().json()
+    with own_service.connect() as connection:
+        connection.default_channel.queue_purge(own_service.queue)
+    own_service.start_worker()
+    assert post().status == 200
+    own_service.until(payout, "FAILED")
+    call("PATCH", f"{own_service.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"a": 1}})
+    own_service.until(payout, "COMPLETED")
+
+
 def test_every_payout_is_claimed_once_though_its_message_comes_three_times(service):
     def post_and_ring(_number):
         payout = service.post()

@@ -87,6 +87,8 @@ def test_one_trace_leads_from_the_post_to_the_gateway(watched, collector):
     service, attributes = collector.traces()[way[:1]]
     assert (service, attributes["request_id"]) == ("payouts-api", "traced")
     assert collector.traces()[way][0] == "payouts-worker"
+    # Whoever started it has asked whether it is ready.
+    assert not [way for way in collector.traces() if "readyz" in way[0]]
     assert call("GET", f"{watched.base}/metrics", Host="10.0.0.7").status == 200
     assert not [body for _path, body in collector.bodies if CARD.encode() in body]
 
