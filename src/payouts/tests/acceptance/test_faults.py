@@ -90,6 +90,19 @@ def test_the_first_bell_after_the_broker_hung_up_is_heard(own_service):
             own_service.until(payout, "COMPLETED")
 
 
+@pytest.mark.skipif(IN_FILES, reason="it takes a broker, and CELERY_BROKER_URL names none")
+def test_a_worker_whose_broker_hung_up_hears_again(own_service):
+    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
+    own_service.start_api()
+    with closing(Wire()) as wire:
+        own_service.start_worker(CELERY_BROKER_URL=wire.url, SANDBOX_DELAY="0.5")
+        for _cut in range(2):
+            made = [own_service.post() for _ in range(12)]
+            wait_until(lambda made=made: "PROCESSING" in statuses(own_service, made))
+            wire.cut()
+            wait_until(lambda made=made: statuses(own_service, made) == {"COMPLETED": 12})
+
+
 def test_the_first_bell_after_postgresql_hung_up_is_heard(own_service):
     own_service.environment |= {"PAYOUT_RECOVERY_INTERVAL": "3600", "SANDBOX_DELAY": "0.1"}
     own_service.start_api()
