@@ -26,7 +26,7 @@ access = logging.getLogger("access")
 
 def look_at_pool() -> None:
     stats = connection.pool.get_stats()  # type: ignore[attr-defined]
-    for stat in ("pool_size", "pool_available", "requests_waiting"):
+    for stat in ("pool_max", "pool_size", "pool_available", "requests_waiting"):
         POOL.labels(stat).set(stats[stat])
 
 

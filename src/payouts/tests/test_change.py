@@ -120,6 +120,13 @@ def test_money_may_be_corrected_with_the_settlement_of_a_new_one(api):
     assert (answer.status_code, answer.json()["amount"]) == (200, "99.00")
 
 
+@pytest.mark.parametrize(("change", "note"), [({"status": "CANCELLED"}, ""), ({"comment": "x"}, "Sent back.")], ids=str)
+def test_a_note_is_about_the_last_change_of_status(api, change, note):
+    payout = make_payout(note="Sent back.")
+    api.patch(url_of(payout), change)
+    assert Payout.objects.get().note == note
+
+
 def test_a_failed_payout_is_sent_back_as_a_new_submission(api):
     payout = make_payout(Status.FAILED, attempt=3, gateway_reference="g-1")
     answer = api.patch(url_of(payout), {"status": "NEW"}).json()

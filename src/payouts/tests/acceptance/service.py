@@ -50,7 +50,7 @@ def call(method: str, url: str, body: Any = None, **headers: str) -> Answer:
     data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     request = Request(url, data, {"Content-Type": "application/json", **headers}, method=method)
     try:
-        with urlopen(request, timeout=30) as answer:
+        with urlopen(request, timeout=20) as answer:
             return Answer(answer.status, dict(answer.headers), answer.read())
     except HTTPError as error:
         with error:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from payouts.tests.acceptance.service import Service, call, wait_until
-from payouts.tests.local import ROOT
+from payouts.tests.local import ROOT, free_port
 
 SCRIPTS = ("entrypoint_migrations.sh", "entrypoint_http_api.sh", "entrypoint_celery.sh")
 
@@ -134,7 +134,7 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("tests", "static"))
     service = Service(empty_database, tmp_path, PGOPTIONS="", DB_POOL_SIZE="")
     said = {name: service.environment.pop(name) for name in ("PORT", "API_HOST", "CELERY_TASK_DEFAULT_QUEUE")}
-    said |= {"API_THREADS": "3", "WEB_CONCURRENCY": "1", "CELERY_CONCURRENCY": "2", "SANDBOX_DELAY": "30"}
+    said |= {"API_THREADS": "3", "CELERY_CONCURRENCY": "2", "SANDBOX_DELAY": "30", "METRICS_PORT": str(free_port())}
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in said.items()))
     for script in SCRIPTS:
         shutil.copy(ROOT / script, tmp_path)
@@ -145,6 +145,9 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
         payouts = [service.post() for _ in range(3)]
         wait_until(lambda: service.get(payouts[1])["status"] == "PROCESSING")
         assert service.get(payouts[2])["status"] == "NEW"
+        # A connection for each thread, of which recovery has more.
+        for url, pool_max in ((service.base, 3), (f"http://127.0.0.1:{said['METRICS_PORT']}", 12)):
+            assert f'db_pool{{stat="pool_max"}} {pool_max}.0' in call("GET", f"{url}/metrics").body.decode()
 
 
 def test_a_worker_without_a_gateway_does_not_start(own_service):
@@ -162,7 +165,7 @@ def test_a_worker_whose_metrics_have_no_port_does_not_start(own_service):
 
 
 def test_a_list_that_takes_too_long_is_refused(own_service):
-    own_service.start_api(PGOPTIONS="-c statement_timeout=200ms")
+    own_service.start_api()
     payout = own_service.post()
     with own_service.database.connect() as other, other.transaction():
         other.execute("LOCK TABLE payouts_payout")
