@@ -278,7 +278,9 @@ def test_the_start_page_tells_the_day(boss):
     make_payout(created_at=Now() - timedelta(hours=23, minutes=59))
     make_payout(deleted_at=Now())
     make_payout(Status.PROCESSING, **DOUBTFUL)
-    told = boss.get("/admin/").context
+    page = boss.get("/admin/")
+    told = page.context
+    assert "the oldest: 23\xa0hours, 59\xa0minutes" in page.content.decode()
     assert [found["number"] for *_title, found in told["cards"]] == [1, 1, 1]
     assert told["sums"]["rows"][0] == ["Failed", 2, "5.50 RUB"]
     assert told["failures"]["rows"] == [["No such card.", 2]]

@@ -53,6 +53,8 @@ def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
         "celery",
         "payouts",
     }
+    # What is wrong with a request, its answer tells.
+    assert not own_service.lines(logger="django.request", level="WARNING")
     for secret in (CARD, *SECRETS.values(), own_service.environment.get("DB_PASSWORD") or CARD):
         assert not [text for text in (*lines, *seen) if secret in text]
 
