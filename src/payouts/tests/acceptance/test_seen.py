@@ -127,6 +127,7 @@ def test_the_heart_beats_without_a_broker_and_a_database_and_stops_in_a_wedged_w
     # Not one for each thread and each look.
     assert len(own_service.lines(logger="payouts.recovery", level="WARNING")) < 4
     os.killpg(worker.pid, signal.SIGSTOP)
+    os.waitpid(worker.pid, os.WUNTRACED)
     frozen = heartbeat.stat().st_mtime_ns
     time.sleep(2)
     assert heartbeat.stat().st_mtime_ns == frozen
