@@ -451,5 +451,5 @@ class Token(models.Model):
         """Saves a new one and tells its secret, this once. Nobody guesses 32 random bytes, however fast the hash is."""
         secret = secrets.token_hex(32)
         self.digest = sha256(secret.encode()).digest()
-        self.save(force_insert=True)
+        self.save()
         return secret

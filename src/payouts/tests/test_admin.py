@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from payouts import admin
 from payouts.models import Currency, Payout, PayoutChange, Status
-from payouts.tests.make import make_payout
+from payouts.tests.make import make_payout, make_processing
 
 pytestmark = pytest.mark.django_db
 
@@ -91,6 +91,12 @@ def test_the_list_and_its_export_can_be_narrowed(boss, query):
     query = query.format(pk=wanted.pk)
     assert listed(boss, query) == {str(wanted.pk)}
     assert [line["id"] for line in exported(boss, query)] == [str(wanted.pk)]
+
+
+def test_the_list_finds_what_is_in_doubt(boss):
+    unknown, left = make_payout(Status.PROCESSING, **DOUBTFUL), make_processing(lease_is_over=True)
+    make_processing(lease_is_over=False)
+    assert listed(boss, "stuck=doubt") == {str(unknown.pk), str(left.pk)}
 
 
 def test_the_list_finds_what_waits_for_long(boss):

@@ -123,6 +123,7 @@ def test_a_claim_reads_what_is_to_be_paid():
     claimed = Payout.objects.claim(payout.pk)
     assert (str(claimed.amount), claimed.currency, claimed.recipient_details) == ("7.77", "EUR", {"iban": "x"})
     assert (claimed.status, claimed.attempt, claimed.comment) == (Status.PROCESSING, 1, "c")
+    assert claimed.updated_at > payout.updated_at
 
 
 def test_processing_takes_two_statements(django_assert_num_queries):
