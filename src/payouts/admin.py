@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db import OperationalError, connection
 from django.db.models.functions import Now
+from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -122,6 +123,10 @@ class PayoutForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["seen"] = self.instance.updated_at.isoformat()
+        details: Any = self.fields.get("recipient_details")
+        if details:
+            # As it was typed: Django would write it anew, and no page can hold a lone surrogate.
+            details.bound_data = lambda data, _initial: InvalidJSONInput(data)
 
     def clean(self) -> None:
         super().clean()

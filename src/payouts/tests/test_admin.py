@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from payouts import admin
 from payouts.models import Currency, Payout, PayoutChange, Status
-from payouts.tests.make import make_payout, make_processing
+from payouts.tests.make import make_payout, make_processing, shown
 
 pytestmark = pytest.mark.django_db
 
@@ -139,6 +139,29 @@ def test_a_field_can_be_changed_as_the_api_allows(boss, status, field):
     allowed = status == Status.NEW or (field == "comment" and status != Status.PROCESSING)
     assert (str(row(payout)[field]) == "7.00") == allowed
     assert row(payout)["changed_by"].startswith("ivan ") == allowed
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("recipient_details", value) for value in ("", "{", "{}", "[]", '{"a": 1e400}', r'{"a": "\u0000"}')),
+        *(
+            ("recipient_details", value)
+            for value in (r'{"a": "\ud800"}', "[" * 99 + "]" * 99, f'{{"a": "{"x" * 17_000}"}}')
+        ),
+        *(("amount", value) for value in ("", "0", "-1", "1.001", "NaN", "1e999", "10000000000")),
+        *(("comment", value) for value in ("x" * 1001, "\0")),
+        *(("user_id", value) for value in ("x", 2**63)),
+        ("currency", "GBP"),
+    ],
+    ids=shown,
+)
+def test_a_bad_field_is_refused(boss, field, value):
+    payout = make_payout()
+    before = row(payout)
+    answer = edit(boss, payout, **{field: value})
+    assert (answer.status_code, answer.context["adminform"].form.errors.keys()) == (200, {field})
+    assert row(payout) == before
 
 
 def test_a_form_that_changes_nothing_changes_nothing(boss):

@@ -180,13 +180,9 @@ def test_a_delete_keeps_the_row_out_of_sight(api, status):
     return None
 
 
-def test_a_change_names_the_request(api):
-    payout = make_payout()
-    api.patch(url_of(payout), {"comment": "x"}, headers={"X-Request-ID": "req-1"})
-    assert row(payout)["changed_by"] == "api req-1"
-
-
-def test_a_change_moves_updated_at(api):
+@pytest.mark.parametrize(("method", "body"), [("patch", {"comment": "x"}), ("delete", None)])
+def test_a_change_names_the_request_and_its_time(api, method, body):
     payout = make_payout(updated_at=Now() - timedelta(hours=1))
-    api.patch(url_of(payout), {"comment": "x"})
+    getattr(api, method)(url_of(payout), body, headers={"X-Request-ID": "req-1"})
+    assert row(payout)["changed_by"] == "api req-1"
     assert row(payout)["updated_at"] > payout.updated_at
