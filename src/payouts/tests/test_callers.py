@@ -212,8 +212,8 @@ def test_a_key_belongs_to_the_account_and_outlives_its_token():
         return with_token(token).post(URL, REQUEST, headers={"Idempotency-Key": "k"})
 
     old, new, other = make_token(name="old"), make_token(name="new"), make_token("another")
-    first, again, others = post(old), post(new), post(other)
-    assert [answer.status_code for answer in (first, again, others)] == [201, 200, 201]
+    first, others, again = post(old), post(other), post(new)
+    assert [answer.status_code for answer in (first, others, again)] == [201, 201, 200]
     assert first.json() == again.json()
     assert {payout.caller for payout in Payout.objects.all()} == {"shop", "another"}
 
