@@ -193,18 +193,24 @@ def test_an_account_that_is_locked_has_no_token():
 
 
 def test_a_token_shows_when_it_was_last_used(django_assert_num_queries):
-    client = with_token(make_token())
+    client, other = with_token(make_token()), make_account("another")
+    Token(user=other, name="unused").issue()
+
+    def used_at():
+        return Token.objects.get(name="n").used_at
+
     client.get(URL)
-    used_at = Token.objects.get().used_at
-    assert used_at is not None
+    first = used_at()
+    assert first is not None
     time.sleep(REVOKED_WITHIN_SECONDS)
     with django_assert_num_queries(2):
         client.get(URL)
-    assert Token.objects.get().used_at == used_at
-    Token.objects.update(used_at=Now() - timedelta(hours=2))
+    assert used_at() == first
+    Token.objects.filter(name="n").update(used_at=Now() - timedelta(hours=2))
     time.sleep(REVOKED_WITHIN_SECONDS)
     client.get(URL)
-    assert Token.objects.get().used_at >= used_at
+    assert used_at() >= first
+    assert Token.objects.get(name="unused").used_at is None
 
 
 def test_a_key_belongs_to_the_account_and_outlives_its_token():
@@ -328,7 +334,8 @@ def test_create_token_prints_what_lets_a_new_account_in(capsys):
     call_command("create_token", "first", user="billing")
     assert with_token(capsys.readouterr().out.strip()).get(URL).status_code == 200
     assert not User.objects.get(username="billing").has_usable_password()
-    call_command("create_token", "second", user="billing")
+    for user in ("another", "billing"):
+        call_command("create_token", "second", user=user)
     assert Token.objects.filter(user__username="billing").count() == 2
 
 

@@ -175,9 +175,17 @@ def test_a_delete_keeps_the_row_out_of_sight(api, status):
     assert (answer.status_code, answer.content) == (204, b"")
     assert row(payout)["deleted_at"] is not None
     assert [getattr(api, method)(url_of(payout)).status_code for method in ("get", "delete")] == [404, 404]
+    deleted = row(payout)
     assert api.patch(url_of(payout), {"comment": "x"}).status_code == 404
+    assert row(payout) == deleted
     assert api.get(URL).json()["results"] == []
     return None
+
+
+def test_what_somebody_else_has_changed_meanwhile_is_not_changed(hour):
+    payout = make_payout()
+    assert not Payout.objects.change(payout.pk, {"comment": "x"}, updated_at=payout.updated_at - hour)
+    assert Payout.objects.change(payout.pk, {"comment": "x"}, updated_at=payout.updated_at)
 
 
 @pytest.mark.parametrize(("method", "body"), [("patch", {"comment": "x"}), ("delete", None)])

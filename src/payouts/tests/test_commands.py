@@ -30,6 +30,7 @@ def test_nothing_is_stuck():
 def test_what_is_stuck_is_listed(hour):
     new, often = make_payout(Status.NEW), make_payout(Status.PROCESSING, attempt=5)
     left = make_processing(lease_is_over=True)
+    make_payout(Status.COMPLETED, attempt=5)
     for payout in (new, make_payout(Status.FAILED)):
         Payout.objects.filter(pk=payout.pk).update(updated_at=F("updated_at") - hour, created_at=F("created_at") - hour)
     rows, end = payouts("stuck")
@@ -49,3 +50,4 @@ def test_what_failed_is_sent_back_and_the_rest_is_named():
     assert (rows, end) == ([(str(completed.pk), "is not FAILED")], 1)
     failed.refresh_from_db()
     assert (failed.status, failed.submission) == (Status.NEW, 2)
+    assert re.fullmatch(r"command payouts retry, user \w+, [0-9a-f]{32}", failed.changed_by)

@@ -126,8 +126,9 @@ def nested(levels: int) -> dict:
         {"": ""},
         {"\u2028": "\u0001\x7f\ufffe"},
         {"x": "a" * (16 * 1024 - len('{"x": ""}'))},
+        {"shares": [0.1] * 3000},
     ],
-    ids=["deep", "list", "numbers", "russian", "empty key", "odd characters", "16 KiB"],
+    ids=["deep", "list", "numbers", "russian", "empty key", "odd characters", "16 KiB", "fractions"],
 )
 def test_takes_any_details_within_the_limits(api, details):
     answer = api.post(URL, {**REQUEST, "recipient_details": details})
