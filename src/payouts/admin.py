@@ -48,7 +48,13 @@ EXPORTED_AT_ONCE = 1000
 MASKED = ("recipient_details", "comment", "failure_reason", "note")
 CHANGES_SHOWN = 200
 DOUBT = "DOUBT"
-LABELS = {Status.NEW: "info", DOUBT: "warning", Status.COMPLETED: "success", Status.FAILED: "danger"}
+# Without a colour, Unfold would show the others' names in the code.
+LABELS = dict.fromkeys(("", *Status)) | {
+    Status.NEW: "info",
+    DOUBT: "warning",
+    Status.COMPLETED: "success",
+    Status.FAILED: "danger",
+}
 OFFERED = {Status.NEW: ("cancel", "settle"), Status.FAILED: ("send_back",), DOUBT: ("settle_doubt",)}
 OVERTAKEN = _("Nothing was changed: a worker or somebody else has changed the payout meanwhile.")
 # What happens next, for whoever has never seen the code.
@@ -129,7 +135,6 @@ class PayoutForm(forms.ModelForm):
             details.bound_data = lambda data, _initial: InvalidJSONInput(data)
 
     def clean(self) -> None:
-        super().clean()
         if self.cleaned_data.get("seen") != self.initial["seen"]:
             raise ValidationError(OVERTAKEN)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import timedelta
 
 import psycopg
@@ -91,6 +92,35 @@ def test_the_list_and_its_export_can_be_narrowed(boss, query):
     query = query.format(pk=wanted.pk)
     assert listed(boss, query) == {str(wanted.pk)}
     assert [line["id"] for line in exported(boss, query)] == [str(wanted.pk)]
+
+
+def test_the_list_shows_what_it_is_about(boss):
+    payout = make_payout(comment=f"{CARD} {'x' * 100}")
+    page = boss.get(LIST).content.decode()
+    for text in (str(payout.pk), f"{payout.created_at:%Y-%m-%d %H:%M:%S}", f"**** 1111 {'x' * 50}<", "100.50", "New"):
+        assert text in page
+
+
+def test_the_list_says_each_status_in_words(boss):
+    for status in Status:
+        make_payout(status)
+    make_payout(deleted_at=Now())
+    label = r"<span[^>]*font-semibold[^>]*uppercase[^>]*>\s*(.*?)\s*</span>"
+    cells = re.findall(label, boss.get(LIST).content.decode())
+    assert sorted(cells) == sorted(["Deleted", *Status.labels])
+
+
+def test_a_page_shows_all_of_it(boss):
+    payout = make_payout(Status.COMPLETED, recipient_details={"holder": "ИВАН"}, gateway_reference="ref-7")
+    page = boss.get(page_of(payout)).content.decode()
+    for text in ("ИВАН", "ref-7", f"{payout.pk}:1", f"{payout.processed_at:%H:%M}"):
+        assert text in page
+
+
+def test_what_was_deleted_can_be_looked_at_only(boss):
+    payout = make_payout(deleted_at=Now())
+    page = boss.get(page_of(payout)).content.decode()
+    assert not [name for name in ("comment", "seen", "_save") if f'name="{name}"' in page]
 
 
 def test_the_list_finds_what_is_in_doubt(boss):
@@ -205,6 +235,8 @@ def test_a_hand_may(boss, status, action, asked, becomes):
     assert last.changes["note"] == REASON["note"]
     page = boss.get(page_of(payout)).content.decode()
     assert page.count("The gateway&#x27;s Ann says so.") > 1
+    assert "Done. The history names you and your reason." in page
+    assert f"status: {Status(row(payout)['status']).label}" in page
 
 
 ACTIONS = ("cancel", "settle", "send_back", "settle_doubt")
@@ -281,6 +313,12 @@ def test_card_numbers_are_not_found_digit_by_digit(lookup):
     assert staff("view_payout").get(f"{LIST}?{lookup}=4").status_code == 400
 
 
+def test_what_has_no_number_may_be_changed_without_that_permission():
+    payout = make_payout(comment="Salary")
+    edit(staff("view_payout", "change_payout"), payout, comment="Bonus", recipient_details="{}")
+    assert (row(payout)["comment"], row(payout)["recipient_details"]) == ("Bonus", payout.recipient_details)
+
+
 def test_asterisks_overwrite_no_card_number():
     client = staff("view_payout", "change_payout")
     payout = with_numbers()
@@ -297,7 +335,7 @@ def test_an_export_has_every_payout_and_no_formula(boss):
     )
     lines = exported(boss)
     assert len({line["id"] for line in lines}) == admin.EXPORTED_AT_ONCE + 1
-    assert {line["comment"] for line in lines} == {"'=1+1"}
+    assert {(line["comment"], line["recipient_details"]) for line in lines} == {("'=1+1", '{"a": 1}')}
 
 
 def test_the_start_page_tells_the_day(boss):
