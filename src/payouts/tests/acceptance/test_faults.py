@@ -50,14 +50,16 @@ class Wire:
         netloc = f"{broker.username or ''}:{broker.password or ''}@127.0.0.1:{self.server.getsockname()[1]}"
         self.url = broker._replace(netloc=netloc).geturl()
         self.ends: list[socket.socket] = []
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.acceptor = threading.Thread(target=self.accept)
+        self.acceptor.start()
 
     def accept(self) -> None:
         with suppress(OSError):
             while True:
                 near, _address = self.server.accept()
+                self.ends.append(near)
                 far = socket.create_connection(self.far)
-                self.ends += [near, far]
+                self.ends.append(far)
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=self.carry, args=(one, other), daemon=True).start()
 
@@ -74,8 +76,11 @@ class Wire:
         self.ends.clear()
 
     def close(self) -> None:
-        self.cut()
+        # Whoever is cut off comes again at once.
+        self.server.shutdown(socket.SHUT_RDWR)
+        self.acceptor.join()
         self.server.close()
+        self.cut()
 
 
 @pytest.mark.skipif(IN_FILES, reason="it takes a broker, and CELERY_BROKER_URL names none")
