@@ -9,12 +9,11 @@ from uuid import uuid4
 
 import django
 from celery import Celery, signals
-from django.conf import settings
 from django.db import connection
 from kombu.asynchronous import get_event_loop
 from kombu.transport import filesystem
 
-from config.settings import of_process
+from config.settings import CELERY_WORKER_CONCURRENCY, of_process
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # Celery looks into its folder for this module alone; in the image nothing else leads there.
@@ -28,7 +27,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 @signals.import_modules.connect
 def set_up(**_kwargs: Any) -> None:
     # Recovery has eight threads, and metrics are asked for too.
-    of_process("payouts-worker", settings.CELERY_WORKER_CONCURRENCY + 10, "-c statement_timeout=10s")
+    of_process("payouts-worker", CELERY_WORKER_CONCURRENCY + 10, "-c statement_timeout=10s")
     django.setup()
 
 

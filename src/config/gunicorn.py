@@ -16,7 +16,7 @@ bind = f"{env('API_HOST', default='0.0.0.0')}:{port}"  # noqa: S104
 preload_app = True
 control_socket_disable = True
 # Gunicorn touches a file for each heartbeat; on a disk that can hang a worker.
-memory = worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108
 # No request may keep PostgreSQL busy for long, nor more than one process of it; a list that would is refused.
 # Pages are in memory or on an SSD, and to split a text into words costs more than PostgreSQL thinks: without this a
 # search among ten million comments takes half a second.
@@ -24,7 +24,7 @@ plans = "-c max_parallel_workers_per_gather=0 -c random_page_cost=1.1 -c cpu_ope
 of_process("payouts-api", threads, f"-c statement_timeout=2s {plans}")
 
 # Its processes count together for /metrics, in files too.
-counted = Path(env("METRICS_FOLDER", default=f"{memory}/payouts-metrics-{port}"))
+counted = Path(env("METRICS_FOLDER", default=f"{worker_tmp_dir}/payouts-metrics-{port}"))
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counted)
 try:
     counted.mkdir(parents=True, exist_ok=True)
