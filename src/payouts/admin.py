@@ -236,7 +236,7 @@ class PayoutAdmin(ModelAdmin):
 
     @display(description=_("recipient details"))
     def details(self, payout: Payout) -> str:
-        return json.dumps(payout.recipient_details, ensure_ascii=False, indent=1).strip("{}\n")
+        return json.dumps(payout.recipient_details, ensure_ascii=False, indent=1)[2:-2]
 
     @display(description=_("the gateway's key"))
     def key(self, payout: Payout) -> str:

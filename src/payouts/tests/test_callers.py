@@ -370,6 +370,8 @@ def test_the_document_tells_how_to_authenticate(client):
     document = client.get("/swagger.json").json()
     kinds = {(each["type"], each.get("name")) for each in document["securityDefinitions"].values()}
     assert kinds == {("apiKey", "Authorization"), ("basic", None)}
+    # To whoever has no token yet, too.
+    assert document["paths"].keys() == {"/payouts/", "/payouts/{id}/", "/payouts/{id}/history/"}
     for item in document["paths"].values():
         for method in {"get", "post", "put", "patch", "delete"} & item.keys():
             assert {"401", "403", "429"} <= item[method]["responses"].keys()
