@@ -1,4 +1,4 @@
-"""What the API speaks: JSON, and the caller's language; and what it spares machines."""
+"""What the API speaks: JSON, and the caller's language; and what it skips for machines."""
 
 import json
 from collections import Counter
@@ -75,11 +75,11 @@ class StrictJSONParser(parsers.BaseParser):
 
 
 class ForPeople:
-    """Whoever calls the API without a cookie is a machine: what is for people took a tenth of its POST."""
+    """Skips a middleware that is for people if the caller is a machine, without a cookie: a tenth of its POST."""
 
     def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         super().__init__(get_response)  # type: ignore[call-arg]
-        # Past those of this kind that follow: what Django wraps them in has their attributes.
+        # Past the next ones of this kind too: the wrapper that Django puts around each copies its attributes.
         self.machines = getattr(get_response, "machines", get_response)
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -105,7 +105,7 @@ class LocaleMiddleware(locale.LocaleMiddleware):
         """Machines name no language: to find it out all the same took a twentieth of a POST."""
         if request.META.keys() & {"HTTP_ACCEPT_LANGUAGE", "HTTP_COOKIE"}:
             return super().__call__(request)
-        # What this thread answered last may have been another's.
+        # This thread may still have the language of its last request.
         translation.deactivate()
         return self.get_response(request)
 

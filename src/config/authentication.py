@@ -17,10 +17,10 @@ from rest_framework.throttling import BaseThrottle
 
 from payouts.models import Token
 
-FAILURES = 10
-# So long each process remembers, for itself, whose password was right and who failed.
-SECONDS = 300
-# A token is worth nothing that long after it was revoked.
+MAX_FAILURES = 10
+# How long each process remembers, for itself, whose password was right and who failed.
+REMEMBERED_SECONDS = 300
+# A revoked token stops working within this time.
 REVOKED_WITHIN_SECONDS = 1
 KEY = secrets.token_bytes(32)
 
@@ -30,13 +30,13 @@ def sealed(*parts: str | None) -> str:
 
 
 def refuse_after_failures(*names: str) -> None:
-    if any(cache.get(name, 0) >= FAILURES for name in names):
-        raise exceptions.Throttled(SECONDS)
+    if any(cache.get(name, 0) >= MAX_FAILURES for name in names):
+        raise exceptions.Throttled(REMEMBERED_SECONDS)
 
 
 def count_failure(*names: str) -> None:
     for name in names:
-        cache.set(name, cache.get(name, 0) + 1, SECONDS)
+        cache.set(name, cache.get(name, 0) + 1, REMEMBERED_SECONDS)
 
 
 class PasswordBackend(ModelBackend):
@@ -57,12 +57,12 @@ class PasswordBackend(ModelBackend):
         if user is None:
             count_failure(account, source)
         else:
-            cache.set(right, user.password, SECONDS)
+            cache.set(right, user.password, REMEMBERED_SECONDS)
         return user
 
 
 class ByToken(authentication.TokenAuthentication):
-    """Lets a right one in whoever fails beside it: nobody guesses one, and a proxy's callers share its address."""
+    """Throttles only wrong tokens: callers behind a proxy share its address, and nobody guesses a right one."""
 
     # Holds right ones only, so it grows with the tokens that there are.
     known: dict[str, tuple[float, tuple[User, int]]] = {}
@@ -108,4 +108,6 @@ def login(request: HttpRequest) -> HttpResponse:
     try:
         return admin.site.login(request)
     except exceptions.Throttled as error:
-        return HttpResponse(str(error), "text/plain", error.status_code, headers={"Retry-After": str(SECONDS)})
+        return HttpResponse(
+            str(error), "text/plain", error.status_code, headers={"Retry-After": str(REMEMBERED_SECONDS)}
+        )

@@ -13,10 +13,10 @@ from django.db import connection
 from kombu.asynchronous import get_event_loop
 from kombu.transport import filesystem
 
-from config.settings import CELERY_WORKER_CONCURRENCY, of_process
+from config.settings import CELERY_WORKER_CONCURRENCY, set_process_defaults
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-# Celery looks into its folder for this module alone; in the image nothing else leads there.
+# Celery has this folder on the path only while it imports this module; in the image nothing else does.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
@@ -27,7 +27,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 @signals.import_modules.connect
 def set_up(**_kwargs: Any) -> None:
     # Recovery has eight threads, and metrics are asked for too.
-    of_process("payouts-worker", CELERY_WORKER_CONCURRENCY + 10, "-c statement_timeout=10s")
+    set_process_defaults("payouts-worker", CELERY_WORKER_CONCURRENCY + 10, "-c statement_timeout=10s")
     django.setup()
 
 
@@ -44,7 +44,7 @@ def wake_up(**_kwargs: Any) -> None:
 
 
 class WholeMessages(filesystem.Channel):
-    """A reader takes a message as soon as it sees one, and ends if it is not all there: it is moved into sight."""
+    """A reader takes a file as soon as it sees it, and dies if it is not complete: so it is renamed into place."""
 
     def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:  # type: ignore[override]
         name = f"{time.monotonic_ns()}_{uuid4()}.{queue}.msg"

@@ -6,12 +6,12 @@ from celery.worker import consumer
 
 class Consumer(consumer.Consumer):
     def connection_for_read(self, heartbeat: Any = None) -> Any:
-        """Keeps in sight what Celery would leave open, again and again, while a full Redis refuses the next command."""
+        """Remembers a connection at once, so that Celery closes it: a full Redis would leak one for every retry."""
         self.connection = super().connection_for_read(heartbeat)
         return self.connection
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
-        """Drops a message that nobody can read. Celery would end and give it back, and so end all workers in turn."""
+        """Drops a message that nobody can read. Celery would stop and requeue it, and so stop all workers in turn."""
         handle = super().create_task_handler(*args, **kwargs)
 
         def receive(message: Any) -> None:

@@ -43,5 +43,5 @@ def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    detail = gettext("This is our mistake, not yours. Look what became of the payout, and report the X-Request-ID.")
+    detail = gettext("This is our mistake, not yours. Check what became of the payout, and report the X-Request-ID.")
     return JsonResponse({"detail": detail}, status=status.HTTP_500_INTERNAL_SERVER_ERROR)

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from config.settings import env, of_process, refuse
+from config.settings import env, refuse, set_process_defaults
 
 workers = env.between("WEB_CONCURRENCY", 2, 1, 1000)
 threads = env.between("API_THREADS", 4, 1, 1000)
@@ -21,9 +21,9 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gett
 # Pages are in memory or on an SSD, and to split a text into words costs more than PostgreSQL thinks: without this a
 # search among ten million comments takes half a second.
 plans = "-c max_parallel_workers_per_gather=0 -c random_page_cost=1.1 -c cpu_operator_cost=0.005"
-of_process("payouts-api", threads, f"-c statement_timeout=2s {plans}")
+set_process_defaults("payouts-api", threads, f"-c statement_timeout=2s {plans}")
 
-# Its processes count together for /metrics, in files too.
+# Its processes count together for /metrics, in files of this folder.
 counted = Path(env("METRICS_FOLDER", default=f"{worker_tmp_dir}/payouts-metrics-{port}"))
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counted)
 try:
@@ -37,6 +37,6 @@ SILENT_SECONDS = 5
 
 
 def when_ready(server: Any) -> None:
-    """Takes its thread from a client that falls silent in a request: connections inherit the listener's time-out."""
+    """Frees the thread of a client that falls silent in a request: connections inherit the listener's time-out."""
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENT_SECONDS, 0))

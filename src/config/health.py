@@ -1,4 +1,4 @@
-"""Is the process alive, can it serve, and may it start at all."""
+"""Whether the process is alive, can serve, and may start at all."""
 
 import sys
 from functools import cache
@@ -8,12 +8,12 @@ from django.db import Error, InterfaceError, InternalError, OperationalError, co
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-# The database is away, or takes no writes, as a replica takes none, or one whose disk is full.
+# What is raised when the database is away, or takes no writes: a replica, or one whose disk is full.
 AWAY = (InterfaceError, InternalError, OperationalError)
 
 
 def hang_up() -> None:
-    """Ends a connection that failed, as the pool would keep it: where this server takes no writes, another one may."""
+    """Closes a failed connection, which the pool would keep: if this server takes no writes, another one may."""
     if connection.connection:
         connection.connection.close()
 

@@ -62,15 +62,15 @@ ALL = SENDING | CHANGING | {"list", "retrieve", "history"}
 ERRORS = {
     400: ("Something in the request cannot be used; the answer names it.", ALL),
     401: ("The token or password is missing or wrong.", ALL),
-    403: ("This account is not of the staff, or its session came without `X-CSRFToken`.", ALL),
+    403: ("This account is not staff, or its session came without `X-CSRFToken`.", ALL),
     404: ("There is no such payout.", CHANGING | {"retrieve", "history"}),
-    406: ("Another `Accept` than `application/json`.", ALL),
+    406: ("`Accept` does not allow `application/json`.", ALL),
     409: ("The payout's status does not allow this; nothing was changed.", CHANGING),
     410: ("The payout that this `Idempotency-Key` created was deleted.", {"create"}),
     411: ("There is a body, but no `Content-Length`.", ALL),
     413: ("The body is longer than 64 KiB.", SENDING),
     415: ("The body is not `application/json`.", SENDING),
-    422: ("This `Idempotency-Key` came with another payout before.", {"create"}),
+    422: ("This `Idempotency-Key` was used for another payout before.", {"create"}),
     429: ("Too many wrong tokens or passwords; see `Retry-After`.", ALL),
     503: ("The database is not available. Nothing was changed; see `Retry-After`.", ALL),
 }
@@ -154,7 +154,7 @@ class AutoSchema(SwaggerAutoSchema):
         return self.view.action == "history" or super().has_list_response()
 
     def get_security(self) -> list[Any] | None:
-        # Whoever needs no token may still send a wrong one: a 401.
+        # None inherits the document's security, [] is none; a wrong token is a 401 even then.
         return None if settings.API_AUTH == "required" else []
 
     def get_default_response_serializer(self) -> Any:
@@ -164,7 +164,7 @@ class AutoSchema(SwaggerAutoSchema):
         parameters = super().get_request_body_parameters(consumes)
         for body in parameters:
             body.schema.resolve(self.components).example = REQUEST_EXAMPLES[self.view.action]
-            # Without a body nothing is changed.
+            # A PATCH without a body is allowed, and changes nothing.
             body.required = self.view.action != "partial_update"
         return [*parameters, *([IDEMPOTENCY_KEY] if self.view.action == "create" else []), REQUEST_ID]
 

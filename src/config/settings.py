@@ -47,7 +47,7 @@ class Env(environ.Env):
         return value
 
     def between(self, var: str, default: Any, least: float, most: float) -> Any:
-        # Not env.float, nor what it takes for it: that reads 1e3 as 13.
+        # `partial`, because environ reads 1e3 as 13 where the cast is a bare float. The type of `least` decides.
         value = self.get_value(var, cast=partial(type(least)), default=default)
         if not least <= value <= most:
             refuse(var, f"it is not between {least} and {most}")
@@ -60,7 +60,7 @@ env = Env()
 env.read_env(SRC.parent / ".env")
 env.ENVIRON = {name: value for name, value in os.environ.items() if value}
 
-# Not env.bool, which takes everything that it does not know for False, typing errors too.
+# Not env.bool, which takes everything that it does not know, even a typing error, for False.
 DEBUG = env.get_value("DEBUG", cast=strtobool, default=False)
 SECRET_KEY = env("SECRET_KEY", default="insecure, for DEBUG only" if DEBUG else env.NOTSET)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -76,7 +76,7 @@ INSTALLED_APPS = [
     "payouts",
     "unfold",
     "unfold.contrib.filters",
-    # Imported with the URLs: a worker has no use for it.
+    # "Simple", so that the URLs import the admin: a worker has no use for it.
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -97,7 +97,7 @@ MIDDLEWARE = [
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    # Together, as machines pass them in one step.
+    # Kept together, as a machine's request skips all three in one step.
     "config.api.SessionMiddleware",
     "config.api.AuthenticationMiddleware",
     "config.api.MessageMiddleware",
@@ -129,7 +129,7 @@ SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 SECURE_HSTS_SECONDS = env.between("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000, 0, 2**31)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_AGE = 12 * 60 * 60
-# Whom a request comes from, and by which protocol, only that many proxies of ours are believed to tell.
+# Only this many proxies of ours are believed about whom a request comes from, and by which protocol.
 NUM_PROXIES = env.between("NUM_PROXIES", 0, 0, 100)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if NUM_PROXIES else None
 
@@ -156,12 +156,12 @@ DATABASE: dict[str, Any] = (
 
 
 def refuse_closed(connection: psycopg.Connection) -> None:
-    """What a server says unasked is that it goes away. To ask whether it is there would be one more round trip."""
+    """Data on an idle connection means that the server is closing it. A test query would cost a round trip."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
         connection.close()
-        # So does it to the rest of the pool, which would wait a second for each before it looks at the next.
+        # The rest of the pool is closed too; undrained, a caller would wait a second before each next one.
         connection._pool.drain()  # type: ignore[union-attr]
         raise psycopg.OperationalError("closed by the server")
 
@@ -180,18 +180,18 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "tcp_user_timeout": 10_000,
-    # PostgreSQL plans what it is asked all day once a connection, a quarter of its work for a payout.
+    # Each connection plans a repeated statement only once, which saves a quarter of PostgreSQL's work for a payout.
     "server_side_binding": True,
     "prepare_threshold": 5 if env.get_value("DB_PREPARED_STATEMENTS", cast=strtobool, default=True) else None,
 }
 DATABASES = {"default": DATABASE}
 
 
-def of_process(name: str, threads: int, options: str) -> None:
-    """What differs between the API and a worker, unless it is set."""
+def set_process_defaults(name: str, threads: int, options: str) -> None:
+    """Sets what differs between the API and a worker, where the environment does not."""
     os.environ["OTEL_SERVICE_NAME"] = env("OTEL_SERVICE_NAME", default=name)
     os.environ["PGOPTIONS"] = env("PGOPTIONS", default=options)
-    # After an outage a pool opens more connections than anybody waits for.
+    # After an outage a pool would open more connections than there are threads to use them.
     DATABASE["OPTIONS"]["pool"]["max_size"] = env.int("DB_POOL_SIZE", threads)
 
 
@@ -247,7 +247,7 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 # Threads cannot be cancelled; the guarded UPDATEs make a second delivery harmless.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-# Its queue refuses a second worker of the same name, and RabbitMQ 4.3 refuses the queue.
+# Remote control's queue refuses a second worker of the same name, and RabbitMQ 4.3 refuses that queue.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 # A worker outlasts any outage of the broker.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
@@ -268,10 +268,11 @@ else:
     # Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 if CELERY_BROKER_URL.startswith("redis"):
+    # A cast runs only where the setting is set, and what it raises becomes the one line of `Env`.
     env.get_value("CELERY_BROKER_URL", cast=lambda _url: import_module("redis"))
-    # A silent server is waited for without end otherwise.
+    # Otherwise a silent server is waited for without end.
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 5}
-    # Any certificate would do otherwise.
+    # Otherwise any certificate would do.
     CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"} if CELERY_BROKER_URL.startswith("rediss") else None
 env.get_value("CELERY_BROKER_URL", cast=lambda url: Connection(url).transport, default="")
 

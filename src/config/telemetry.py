@@ -1,5 +1,5 @@
 """
-Traces for OpenTelemetry and errors for Sentry: each on by its own variable alone, and else not even imported.
+Traces for OpenTelemetry and errors for Sentry: each on by its own variable alone, and otherwise not even imported.
 
 Neither is told a card number, wherever it came from: a query, or an error of PostgreSQL that quotes the row.
 """
@@ -32,11 +32,11 @@ def trace_requests(_endpoint: str) -> None:
 
     class Session(requests.Session):
         def send(self, request: Any, **kwargs: Any) -> requests.Response:
-            # As long as it was, because lengths are part of the encoding.
+            # Keeps the length, because lengths are part of the encoding.
             request.body = re.sub(CARD_NUMBER.pattern.encode(), lambda found: b"*" * len(found[0]), request.body)
             return super().send(request, **kwargs)
 
-    # A process that ends tells its last spans first, and waits that long for each batch of them.
+    # A process that ends sends its last spans first, and waits this long at most for each batch of them.
     os.environ.setdefault("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
     provider = TracerProvider()
     exporter = OTLPSpanExporter(session=Session(), compression=Compression.NoCompression)

@@ -37,18 +37,18 @@ from config import tracing
 from config.tracing import masked
 from payouts import tasks
 from payouts.filters import BoundedPaginator, beyond
-from payouts.models import PAID_OR_REFUSED, Payout, PayoutChange, Status, Token
-from payouts.models import sources as statuses_for
+from payouts.models import PAID_OR_REFUSED, Payout, PayoutChange, Status, Token, statuses_for
 
 EDITABLE = ("amount", "currency", "user_id", "recipient_details", "comment")
 SHOWN = (*EDITABLE, "failure_reason", "gateway_reference", "note", "attempt")
-EXPORTED = ("id", "status", *SHOWN, "created_at", "updated_at", "processed_at")
+TIMES = ("created_at", "updated_at", "processed_at")
+EXPORTED = ("id", "status", *SHOWN, *TIMES)
 EXPORTED_AT_ONCE = 1000
 # Whoever writes text can write a card's number into it.
 MASKED = ("recipient_details", "comment", "failure_reason", "note")
 CHANGES_SHOWN = 200
 DOUBT = "DOUBT"
-# Without a colour, Unfold would show the others' names in the code.
+# Otherwise Unfold would show the code, not the label, of a status that has no colour.
 LABELS = dict.fromkeys(("", *Status)) | {
     Status.NEW: "info",
     DOUBT: "warning",
@@ -85,8 +85,8 @@ def too_slow(request: HttpRequest, error: OperationalError) -> HttpResponse:
     return redirect("admin:index")
 
 
-def for_eyes(request: HttpRequest, payout: Any) -> Any:
-    """As this person may see it: not to be saved."""
+def mask_for(request: HttpRequest, payout: Any) -> Any:
+    """Masks in place what this person may not see: not to be saved."""
     names = () if request.user.has_perm("payouts.view_card_numbers") else MASKED
     shown = {name: masked(getattr(payout, name)) for name in names}
     payout.hidden = [name for name in names if shown[name] != getattr(payout, name)]
@@ -131,7 +131,7 @@ class PayoutForm(forms.ModelForm):
         self.initial["seen"] = self.instance.updated_at.isoformat()
         details: Any = self.fields.get("recipient_details")
         if details:
-            # As it was typed: Django would write it anew, and no page can hold a lone surrogate.
+            # Shown as it was typed: Django would write it anew, and no page can hold a lone surrogate.
             details.bound_data = lambda data, _initial: InvalidJSONInput(data)
 
     def clean(self) -> None:
@@ -143,7 +143,7 @@ class ReasonForm(BaseDialogForm):
     note = field("note").formfield(label=_("Reason"), widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
 
     def clean_note(self) -> str:
-        return tracing.without_numbers(self.cleaned_data["note"])
+        return tracing.without_card_numbers(self.cleaned_data["note"])
 
 
 class SettleForm(ReasonForm):
@@ -154,15 +154,15 @@ class SettleForm(ReasonForm):
 
 
 def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | None = None) -> Any:
-    """A button that asks for a reason, and for the outcome if that is not the target, and makes one guarded UPDATE."""
+    """A button that asks for a reason, and for the outcome unless there is a target, and makes one guarded UPDATE."""
 
     def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         tracing.actor.set(request.user.get_username())
         asked = {key: form.cleaned_data[key] for key in form.base_fields if not key.startswith("_")}
         fields = {"status": target, **asked}
-        make = Payout.objects.settle if name == "settle_doubt" else Payout.objects.change
+        change = Payout.objects.settle if name == "settle_doubt" else Payout.objects.change
         payout = self.get_object(request, object_id)
-        if payout and make(payout.pk, fields):
+        if payout and change(payout.pk, fields):
             messages.success(request, _("Done. The history names you and your reason."))
             if target == Status.NEW:
                 tasks.ring(payout)
@@ -178,7 +178,7 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
 @admin.register(Payout)
 class PayoutAdmin(ModelAdmin):
     form = PayoutForm
-    list_display = ("created", "state", "amount", "currency", "user_id", "said", "id")
+    list_display = ("created", "state", "amount", "currency", "user_id", "short_comment", "id")
     list_filter = (
         StuckFilter,
         ("status", ChoicesCheckboxFilter),
@@ -188,7 +188,7 @@ class PayoutAdmin(ModelAdmin):
     )
     list_filter_submit = True
     list_per_page = 50
-    # By what else, or to count, would read the whole table.
+    # To sort by anything else, or to count, would read the whole table.
     sortable_by = ("created",)
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
@@ -231,7 +231,7 @@ class PayoutAdmin(ModelAdmin):
         return (DOUBT, _("Outcome unknown")) if payout.is_in_doubt else (payout.status, payout.get_status_display())
 
     @display(description=_("comment"))
-    def said(self, payout: Payout) -> str:
+    def short_comment(self, payout: Payout) -> str:
         return masked(payout.comment)[:60]
 
     @display(description=_("recipient details"))
@@ -248,11 +248,11 @@ class PayoutAdmin(ModelAdmin):
         return OUTLOOKS.get(self.state(payout)[0], gettext("Nothing.")) % known
 
     def lookup_allowed(self, lookup: str, *args: Any) -> bool:
-        # Digit by digit one could ask for what is not shown.
-        return lookup.split("__", maxsplit=1)[0] not in MASKED and super().lookup_allowed(lookup, *args)
+        # Otherwise one could ask, digit by digit, for what is not shown.
+        return lookup.split("__", maxsplit=1)[0] not in MASKED
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
-        """By what an index has."""
+        """Searches only what has an index."""
         with suppress(ValueError):
             return queryset.filter(pk=UUID(search_term)), False
         if search_term.isdecimal() and (of_user := queryset.filter(user_id=search_term)).exists():
@@ -261,10 +261,10 @@ class PayoutAdmin(ModelAdmin):
 
     def get_object(self, request: HttpRequest, *args: Any) -> Payout | None:
         payout = super().get_object(request, *args)
-        return payout and for_eyes(request, payout)
+        return payout and mask_for(request, payout)
 
     def changeable(self, payout: Any) -> list[str]:
-        """What may be changed now, of what this person sees whole."""
+        """What may be changed now, of what this person sees unmasked."""
         if payout.deleted_at:
             return []
         return [name for name in EDITABLE if payout.status in statuses_for({name: None}) and name not in payout.hidden]
@@ -272,7 +272,7 @@ class PayoutAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         changeable = self.changeable(obj) if self.has_change_permission(request) else []
         shown = ["details" if name == "recipient_details" and name not in changeable else name for name in SHOWN]
-        return ["status", "outlook", *shown, "key", "caller", *EXPORTED[-3:], *(["seen"] if changeable else [])]
+        return ["status", "outlook", *shown, "key", "caller", *TIMES, *(["seen"] if changeable else [])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [name for name in self.get_fields(request, obj) if name not in (*self.changeable(obj), "seen")]
@@ -318,7 +318,7 @@ class PayoutAdmin(ModelAdmin):
             return redirect("admin:payouts_payout_changelist")
         except OperationalError as error:
             return too_slow(request, error)
-        # Its writer gives back what it has written.
+        # `writerow` returns what `write` does: here, the line.
         writer = csv.writer(SimpleNamespace(write=lambda line: line))
         lines = (writer.writerow(map(cell, row)) for row in rows(request, found, first))
         disposition = f"attachment; filename=payouts-{localtime():%Y-%m-%d-%H%M}.csv"
@@ -327,12 +327,12 @@ class PayoutAdmin(ModelAdmin):
 
 def rows(request: HttpRequest, found: Any, page: list[Any]) -> Iterator[list[Any]]:
     """Page by page: a transaction as long as a download would keep PostgreSQL from cleaning up."""
-    # Told so, spreadsheets read UTF-8.
+    # The byte order mark tells spreadsheets that this is UTF-8.
     yield [f"\ufeff{EXPORTED[0]}", *EXPORTED[1:]]
     while page:
         last = str(page[-1].created_at), str(page[-1].pk)
         for payout in page:
-            yield [getattr(for_eyes(request, payout), name) for name in EXPORTED]
+            yield [getattr(mask_for(request, payout), name) for name in EXPORTED]
         page = list(beyond(found, "-created_at", *last, backwards=False)[:EXPORTED_AT_ONCE])
 
 
@@ -344,7 +344,7 @@ def cell(value: Any) -> Any:
 
 
 def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
-    """The newest change first, which one has come for."""
+    """The newest change first, as that is what people come for."""
     whole = request.user.has_perm("payouts.view_card_numbers")
     told = []
     for change in PayoutChange.objects.filter(payout_id=payout.pk).order_by("-id")[:CHANGES_SHOWN]:
@@ -378,11 +378,11 @@ class PrettyUserAdmin(UserAdmin, ModelAdmin):
     change_password_form = AdminPasswordChangeForm
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Payouts know their caller by name: renamed, its retry with an old key would be paid once more."""
+        """Payouts know their caller by name: a retry of a renamed one, with an old key, would be paid once more."""
         return ("username",) if obj else ()
 
 
-# As many as can be read at once, however many there are.
+# The start page reads no more payouts than this, however many there are.
 RECENT_LIMIT = 100_000
 RECENT = """
 WITH recent AS (
@@ -393,30 +393,31 @@ SELECT hour, status, currency, failure_reason, count(*), sum(amount) FROM recent
  GROUP BY GROUPING SETS ((status, currency), (hour, status), (failure_reason)) ORDER BY status, count(*) DESC
 """
 REASONS_SHOWN = 5
-BARS = dict(zip(Status, ("#60a5fa", "#fb923c", "#22c55e", "#ef4444", "#9ca3af"), strict=True))
+COLOURS = dict(zip(Status, ("#60a5fa", "#fb923c", "#22c55e", "#ef4444", "#9ca3af"), strict=True))
 STACKED = {"maintainAspectRatio": False, "scales": {"x": {"stacked": True}, "y": {"stacked": True}}}
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Today at a glance."""
+    """The last 24 hours at a glance."""
     if request.user.has_perm("payouts.view_payout"):
         try:
-            return {**context, **today()}
+            return {**context, **recent()}
         except OperationalError as error:
             too_slow(request, error)
     return context
 
 
-def today() -> dict[str, Any]:
-    of = Payout.objects.filter
+def recent() -> dict[str, Any]:
+    payouts = Payout.objects
     cards = [
-        (_("Outcome unknown"), "stuck=doubt", of().in_doubt().census("lease_until")),
-        (_("New"), "status__exact=NEW", of(status=Status.NEW).census("created_at")),
-        (_("Processing"), "status__exact=PROCESSING", of(status=Status.PROCESSING).census("lease_until")),
+        (_("Outcome unknown"), "stuck=doubt", payouts.in_doubt().census("lease_until")),
+        (_("New"), "status__exact=NEW", payouts.filter(status=Status.NEW).census("created_at")),
+        (_("Processing"), "status__exact=PROCESSING", payouts.filter(status=Status.PROCESSING).census("lease_until")),
     ]
     with connection.cursor() as cursor:
         cursor.execute(RECENT, [RECENT_LIMIT])
         groups = cursor.fetchall()
+    # Each row is of one grouping set: the columns by which that does not group are NULL.
     sums = [
         [Status(status).label, number, f"{number_format(total, 2, force_grouping=True)} {currency}"]
         for _hour, status, currency, _reason, number, total in groups
@@ -427,7 +428,7 @@ def today() -> dict[str, Any]:
     counted = {(hour, status): number for hour, status, *_others, number, _total in groups if hour}
     bars = [
         {"label": status.label, "backgroundColor": colour, "data": [counted.get((hour, status), 0) for hour in hours]}
-        for status, colour in BARS.items()
+        for status, colour in COLOURS.items()
     ]
     return {
         "cards": cards,
@@ -435,5 +436,5 @@ def today() -> dict[str, Any]:
         "failures": {"headers": [_("reason"), _("payouts")], "rows": failures},
         "chart": json.dumps({"labels": [f"{localtime(hour):%H:%M}" for hour in hours], "datasets": bars}, default=str),
         "stacked": json.dumps(STACKED),
-        "limit": sum(row[1] for row in sums) >= RECENT_LIMIT and RECENT_LIMIT,
+        "limit": RECENT_LIMIT if sum(row[1] for row in sums) >= RECENT_LIMIT else None,
     }

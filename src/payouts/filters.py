@@ -26,7 +26,7 @@ SEARCH_MAX_LENGTH = 200
 
 class MomentField(serializers.DateTimeField):
     def enforce_timezone(self, value: datetime) -> datetime:
-        """In UTC, as PostgreSQL takes no zone of 16 hours or more; the first and the last hours may be in no year."""
+        """Converts to UTC, as PostgreSQL takes no offset of 16 hours or more; the years 1 and 9999 can overflow."""
         try:
             return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
         except OverflowError:
@@ -34,7 +34,7 @@ class MomentField(serializers.DateTimeField):
 
 
 class PayoutQuery(BuiltOnce):
-    """The filters; `source` is the lookup."""
+    """The filters; the `source` of each is its lookup."""
 
     status = serializers.MultipleChoiceField(
         choices=Status.choices, source="status__in", required=False, help_text="In any of these; may be repeated."
@@ -140,8 +140,8 @@ class PayoutPagination(PageNumberPagination):
         return {**super().get_paginated_response_schema(schema), "required": ["next", "previous", "results"]}
 
 
-def link(request: Request, order: str, last: Any, *, backwards: bool) -> str:
-    cursor = (str(getattr(last, order.removeprefix("-"))), str(last.pk), backwards)
+def link(request: Request, order: str, edge: Any, *, backwards: bool) -> str:
+    cursor = (str(getattr(edge, order.removeprefix("-"))), str(edge.pk), backwards)
     token = signing.dumps(cursor, salt=f"payouts.cursor.{order}")
     return replace_query_param(request.build_absolute_uri(), "cursor", token)
 

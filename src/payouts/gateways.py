@@ -13,7 +13,7 @@ import pycurl  # type: ignore[import-untyped]
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from config.tracing import without_numbers
+from config.tracing import without_card_numbers
 from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 
 ANSWER_MAX_BYTES = 64 * 1024
@@ -35,12 +35,12 @@ class Answer:
 
     @classmethod
     def refused(cls, reason: str) -> "Answer":
-        return cls(Status.FAILED, reason=without_numbers(printable(reason))[:REASON_MAX_LENGTH] or "Refused.")
+        return cls(Status.FAILED, reason=without_card_numbers(printable(reason))[:REASON_MAX_LENGTH] or "Refused.")
 
     @classmethod
     def unknown(cls, doubt: str) -> "Answer":
         """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
-        return cls(Status.PROCESSING, doubt=without_numbers(printable(doubt))[:NOTE_MAX_LENGTH])
+        return cls(Status.PROCESSING, doubt=without_card_numbers(printable(doubt))[:NOTE_MAX_LENGTH])
 
 
 def printable(text: str) -> str:
@@ -58,11 +58,11 @@ class SandboxGateway:
     def pay(self, payout: Payout) -> Answer:
         if settings.SANDBOX_DELAY:
             time.sleep(settings.SANDBOX_DELAY)
-        match payout.recipient_details.get("number"):
-            case str(number) if number == REFUSED_NUMBER:
-                return Answer.refused("The sandbox refuses this card.")
-            case str(number) if number == UNKNOWN_NUMBER:
-                return Answer.unknown("the sandbox does not say")
+        number = payout.recipient_details.get("number")
+        if number == REFUSED_NUMBER:
+            return Answer.refused("The sandbox refuses this card.")
+        if number == UNKNOWN_NUMBER:
+            return Answer.unknown("the sandbox does not say")
         if random.random() < settings.SANDBOX_FAILURE_RATE:  # noqa: S311
             return Answer.refused("The sandbox refuses at random.")
         return Answer.paid(f"sandbox-{payout.pk}")
@@ -80,7 +80,7 @@ class HTTPGateway:
     REFUSED = (400, 402, 422)
 
     def __init__(self) -> None:
-        self.threads = threading.local()
+        self.local = threading.local()
 
     def pay(self, payout: Payout) -> Answer:
         fields = ("amount", "currency", "recipient_details", "comment")
@@ -115,17 +115,18 @@ class HTTPGateway:
         return Answer.paid(str(reference) if isinstance(reference, str | int) else "")
 
     def _curl(self) -> pycurl.Curl:
-        if not hasattr(self.threads, "curl"):
+        if not hasattr(self.local, "curl"):
             curl = pycurl.Curl()
             curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
             curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
-            # Of an answer whose length nobody tells, too.
+            # Holds for an answer that does not state its length, too.
             curl.setopt(pycurl.MAXFILESIZE, ANSWER_MAX_BYTES)
             curl.setopt(pycurl.NOSIGNAL, 1)
+            # libcurl reads no SSL_CERT_FILE, and the wheel's looks only where Red Hat keeps its authorities.
             if certificates := ssl.get_default_verify_paths().cafile:
                 curl.setopt(pycurl.CAINFO, certificates)
-            self.threads.curl = curl
-        return self.threads.curl
+            self.local.curl = curl
+        return self.local.curl
 
 
 @cache

@@ -54,9 +54,9 @@ class Status(models.TextChoices):
     CANCELLED = "CANCELLED", _("Cancelled")
 
 
-RARE = (Status.NEW, Status.FAILED, Status.CANCELLED)
+INDEXED = (Status.NEW, Status.FAILED, Status.CANCELLED)
 PAID_OR_REFUSED = (Status.COMPLETED, Status.FAILED)
-# What a person may make of a payout. A PROCESSING one belongs to the worker; nobody else touches it.
+# What a person may turn a payout into. A PROCESSING one belongs to the worker; only `settle` takes it away.
 BY_HAND: Mapping[str, tuple[Status, ...]] = {
     Status.NEW: (Status.CANCELLED, Status.COMPLETED, Status.FAILED),
     Status.FAILED: (Status.NEW,),
@@ -94,7 +94,7 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     """The same for requests of the same meaning, however they are written."""
 
     def number(text: str) -> float:
-        """1.0 is 1."""
+        """Reads 1.0 as 1, which means the same."""
         return int(float(text)) if float(text).is_integer() else float(text)
 
     # The serializer has brought the amount to two places.
@@ -103,7 +103,7 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     return sha256(same.encode()).hexdigest()
 
 
-def sources(fields: Mapping[str, Any]) -> set[str]:
+def statuses_for(fields: Mapping[str, Any]) -> set[str]:
     """The statuses in which a person may make this change."""
     target = fields.get("status")
     allowed = {s.value for s in Status} - {Status.PROCESSING}
@@ -132,8 +132,8 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         return self.filter(~Q(note="") | Q(lease_until__lt=Now()), status=Status.PROCESSING)
 
     def census(self, order: str) -> dict[str, Any]:
-        """How many of these there are, as far as it counts, and the oldest's creation and age."""
-        # Ordered as the index that has them is, or PostgreSQL might look for them among all others.
+        """Their number, counted up to COUNT_LIMIT, and when the oldest was created and how old it is."""
+        # In the order of the index that holds only these rows; otherwise PostgreSQL might search all others.
         few = self.live().order_by(order)[:COUNT_LIMIT]
         return few.aggregate(number=Count("pk"), oldest=Min("created_at"), age=Now() - Min("created_at"))
 
@@ -142,7 +142,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         return self._claim("%(id)s", id=pk)
 
     def claim_new(self, waited: timedelta, since: datetime | None = None) -> "Payout | None":
-        """Takes the oldest NEW one, of those created `since`, whose bell should have been answered by now."""
+        """Takes the oldest NEW one created at or after `since` whose bell should have been answered by now."""
         return self._claim(
             """(SELECT id FROM payouts_payout
                  WHERE status = 'NEW' AND deleted_at IS NULL AND created_at < statement_timestamp() - %(waited)s
@@ -161,7 +161,8 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         )
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
-        # What the subquery found may be gone when its row is reached, so the guard is said again.
+        # `claim` has locked nothing before, so this guard decides; a subquery has locked the row that it names.
+        # The request id of the last change stays; the note of a NEW one is a person's reason, not a doubt.
         return self._one(
             f"""
             UPDATE payouts_payout
@@ -174,6 +175,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
                AND (status = 'NEW' OR (status = 'PROCESSING' AND lease_until < statement_timestamp()))
             """,  # noqa: S608
             {"lease": settings.PAYOUT_LEASE, "actor": actor.get(), **parameters},
+            # A subquery in RETURNING still sees the row as it was before the statement.
             was="(SELECT status FROM payouts_payout AS before WHERE before.id = payouts_payout.id)",
         )
 
@@ -218,15 +220,15 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
 
     def finish(self, payout: "Payout", status: Status, again_in: timedelta | None = None, **said: str) -> bool:
         """
-        Writes what the gateway said; a payout that stays PROCESSING is asked about `again_in` some time.
+        Writes what the gateway said; a payout that stays PROCESSING is asked about again after `again_in`.
 
-        False when a later attempt or a person owns the row by now: then nothing is changed.
+        Returns False, changing nothing, when a later attempt or a person has taken the row.
         """
         values: dict[str, Any] = {"reference": "", "reason": "", "note": "", **said}
         values |= {"status": status, "again_in": again_in, "by": changed_by()}
         with connection.cursor() as cursor:
-            # A bare status has an index: PostgreSQL takes those that are PROCESSING for few, and would read them all,
-            # 100,000 after an outage of the gateway, to find the id.
+            # `status || ''` keeps PostgreSQL off the index of the PROCESSING. It expects few of them, but after an
+            # outage of the gateway there may be 100,000, all read to find one id.
             cursor.execute(
                 """
                 UPDATE payouts_payout
@@ -245,15 +247,15 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         """
         Changes a payout by hand, along the state machine.
 
-        False when its status does not allow that, or it is not any more what the person has `seen`.
+        Returns False when its status does not allow that, or the row no longer is what the person has `seen`.
         """
-        return self.filter(status__in=sources(fields), **seen)._by_hand(pk, fields)
+        return self.filter(status__in=statuses_for(fields), **seen)._by_hand(pk, fields)
 
     def settle(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
         """
-        Says of a payout in doubt, with the gateway's word for it, what became of it.
+        Settles a payout in doubt by hand, on the gateway's word.
 
-        The new attempt takes it out of its worker's hands, whose `finish` then finds no row.
+        The new attempt number fences off its worker, whose `finish` then finds no row.
         """
         return self.in_doubt()._by_hand(pk, {**fields, "attempt": F("attempt") + 1, "lease_until": None})
 
@@ -314,19 +316,19 @@ class Payout(models.Model):
     updated_at = models.DateTimeField(_("updated"), db_default=Now(), editable=False)
     processed_at = models.DateTimeField(_("processed"), null=True, editable=False)
 
-    # How often it was handed to the gateway as new, and how often a worker took it.
+    # How many times it was submitted under a new key, and how many times a worker took it.
     submission = models.PositiveIntegerField(default=1, editable=False)
     attempt = models.PositiveIntegerField(_("attempts"), default=0, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     changed_by = models.TextField(default="", editable=False)
-    # Why its outcome is unknown, or why a person has made of it what it is.
+    # Why its outcome is unknown, or why a person changed its status.
     note = models.TextField(_("note"), default="", db_default="", max_length=NOTE_MAX_LENGTH, editable=False)
     caller = models.TextField(_("caller"), default="", editable=False)
     idempotency_key = models.TextField(null=True, editable=False)
     fingerprint = models.TextField(null=True, editable=False)
 
-    was: str  # of what status it was when it was claimed
+    was: str  # its status before the claim
     objects = PayoutQuerySet.as_manager()
 
     class Meta:
@@ -342,9 +344,9 @@ class Payout(models.Model):
             models.Index("currency", "created_at", "id", name="payout_by_currency"),
             models.Index("user_id", "created_at", "id", name="payout_by_user", condition=Q(user_id__isnull=False)),
             models.Index("user_id", "amount", "id", name="payout_by_user_amount", condition=Q(user_id__isnull=False)),
-            # Recovery looks only at these two, so ten million finished payouts cost it nothing. A list of COMPLETED
-            # ones finds them among the newest: an entry for what every payout goes through would be written each time.
-            models.Index("status", "created_at", "id", name="payout_by_status", condition=Q(status__in=RARE)),
+            # Recovery reads only these two, so ten million finished payouts cost it nothing. COMPLETED is left out:
+            # a list of them reads payout_by_creation, and an entry would be one more write for every payout.
+            models.Index("status", "created_at", "id", name="payout_by_status", condition=Q(status__in=INDEXED)),
             models.Index("lease_until", name="payout_processing", condition=Q(status=Status.PROCESSING)),
             GinIndex(SearchVector("comment", config="simple"), name="payout_by_words"),
         ]
@@ -360,7 +362,7 @@ class Payout(models.Model):
             check("details_object", ~Q(recipient_details={}) & Q(Exact(DETAILS_TYPE, "object"))),
             check("details_size", LessThanOrEqual(DETAILS_SIZE, DETAILS_MAX_BYTES)),
             check("details_depth", ~Q(DETAILS_TOO_DEEP)),
-            # What belongs to a status is there when the status is, and only then.
+            # These columns are set exactly when the status calls for them.
             check("lease", Exact(Q(status=Status.PROCESSING), Q(lease_until__isnull=False))),
             check("processed", Exact(Q(status__in=PAID_OR_REFUSED), Q(processed_at__isnull=False))),
             check("reason_of_failure", Exact(Q(status=Status.FAILED), ~Q(failure_reason=""))),
@@ -400,7 +402,7 @@ class PayoutChange(models.Model):
     class Meta:
         verbose_name = _("change")
         verbose_name_plural = _("changes")
-        # Drawn while the row is locked, the number tells the order. A statement that began first may come second.
+        # The id is drawn while the row is locked, so it tells the order even where the clock is set back.
         ordering = ("id",)
         indexes = [models.Index("payout_id", "id", name="payout_change_by_payout")]
 
@@ -410,7 +412,7 @@ class PayoutChange(models.Model):
 
 class TokenQuerySet(models.QuerySet["Token"]):
     def find(self, secret: str) -> tuple[User, int] | None:
-        """The account that calls with it, and its id, in a quarter of the time that the ORM takes."""
+        """The account that the secret belongs to, and the token's id, in a quarter of the time that the ORM takes."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """
@@ -426,7 +428,7 @@ class TokenQuerySet(models.QuerySet["Token"]):
             return None
         pk, is_due, *account = row
         if is_due:
-            # Of all who find it so, one writes.
+            # Of all that find it due, one writes.
             self.filter(pk=pk).exclude(used_at__gt=Now() - timedelta(hours=1)).update(used_at=Now())
         return User.from_db(self.db, ["id", "username"], account), pk
 
@@ -448,7 +450,7 @@ class Token(models.Model):
         return self.name
 
     def issue(self) -> str:
-        """Saves a new one and tells its secret, this once. Nobody guesses 32 random bytes, however fast the hash is."""
+        """Saves the token and returns its secret, this once. SHA-256 is enough: nobody guesses 32 random bytes."""
         secret = secrets.token_hex(32)
         self.digest = sha256(secret.encode()).digest()
         self.save()

@@ -29,14 +29,15 @@ from payouts.models import Payout
 
 logger = logging.getLogger(__name__)
 
-# For the NEW, and as many for the PROCESSING, so that payouts whose gateway hangs hold up only each other.
+# For NEW payouts, and as many for PROCESSING ones, so that those whose gateway hangs hold up only each other.
 THREADS = 4
-# Old, it says that none of them comes to an end with what it does: the worker is wedged.
+# Touched whenever a thread starts a round or a payout. If it is old, none makes progress: the worker is wedged.
 HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
+# However long the interval is, the heartbeat stays fresh.
 LONGEST_REST = 15
-# How many of its claims begin with the oldest again, for those that were locked when it came past.
-LOOKS_BACK = 0.01
-away = threading.Event()
+# The share of claims that begin with the oldest again, to find those that were locked when passed over.
+LOOK_BACK_SHARE = 0.01
+told = threading.Event()
 RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
 
 
@@ -57,15 +58,15 @@ def recover(claim: Callable[[datetime | None], Payout | None], actor: str, stopp
         try:
             since = None
             while not stopping.is_set() and (payout := claim(since)):
-                # From the oldest on, PostgreSQL reads past all that were paid while anybody's transaction is open.
-                since = None if random.random() < LOOKS_BACK else payout.created_at  # noqa: S311
+                # While anybody's transaction is open, the paid stay in the index: beginning anew would read past them.
+                since = None if random.random() < LOOK_BACK_SHARE else payout.created_at  # noqa: S311
                 pay(payout)
-            away.clear()
+            told.clear()
         except AWAY as error:
             hang_up()
-            # Eight threads find that out, again and again.
-            if not away.is_set():
-                away.set()
+            # Eight threads find that out, again and again; one says so.
+            if not told.is_set():
+                told.set()
                 logger.warning("recovery waits for the database: %s", error)
         except Exception:
             logger.exception("recovery goes on after this")
@@ -76,7 +77,7 @@ def recover(claim: Callable[[datetime | None], Payout | None], actor: str, stopp
 def pay(payout: Payout) -> None:
     beat()
     RECOVERED.labels(payout.was).inc()
-    # The claim's connection is neither held nor lost while the gateway takes its time.
+    # Back to the pool: it would idle, and might break, while the gateway takes its time.
     connection.close()
     try:
         tasks.pay(payout)
@@ -114,7 +115,7 @@ class Recovery(bootsteps.StartStopStep):
     def stop(self, worker: Any) -> None:
         self.stopping.set()
         logger.info("stops")
-        # What waits for a thread of the pool would keep a terminated worker busy: the broker gives it to another.
+        # Tasks that wait in the pool would keep a terminated worker busy: unacknowledged, they go to another one.
         worker.pool.executor.shutdown(wait=False, cancel_futures=True)
         for thread in self.threads:
             thread.join()

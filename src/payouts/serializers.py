@@ -30,7 +30,7 @@ class PlainIntegerField(PlainNumber, serializers.IntegerField):
 
 
 class UTCField(serializers.DateTimeField):
-    """The API speaks UTC, as psycopg does, wherever the admin is; REST framework would look for its time zone."""
+    """The API speaks UTC, as psycopg does, whatever TIME_ZONE is; REST framework would look that up each time."""
 
     def to_representation(self, value: Any) -> str:
         return value.isoformat().replace("+00:00", "Z")
@@ -38,7 +38,7 @@ class UTCField(serializers.DateTimeField):
 
 class PlainTextField(serializers.CharField):
     def to_internal_value(self, data: Any) -> str:
-        """Takes no number, which would be text that nobody has written."""
+        """Refuses a number, which would become text that nobody has written."""
         if not isinstance(data, str):
             self.fail("invalid")
         return super().to_internal_value(data)
@@ -53,12 +53,12 @@ class BuiltOnce(serializers.Serializer):
     def fields(self) -> dict[str, serializers.Field]:  # type: ignore[override]
         kind = type(self), self.partial
         if kind not in self.built:
-            unbound = type(self)(partial=self.partial)
-            self.built[kind] = dict(super(BuiltOnce, unbound).fields)
+            blank = type(self)(partial=self.partial)
+            self.built[kind] = dict(super(BuiltOnce, blank).fields)
         return self.built[kind]
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """REST framework is prepared for fields that are left out or lead to other objects, which none of ours does."""
+        """REST framework's own allows for fields that are left out or lead to other objects; none of ours does."""
         told = ((name, field, getattr(instance, name)) for name, field in self.fields.items())
         return {name: None if value is None else field.to_representation(value) for name, field, value in told}
 
@@ -90,7 +90,7 @@ class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
             "processed_at",
         )
         read_only_fields: tuple[str, ...] = ("status", "failure_reason", "gateway_reference")
-        # REST framework looks for unique sets at each request; ours are PostgreSQL's to tell.
+        # REST framework looks for unique constraints at each request; PostgreSQL checks ours.
         validators: tuple[Any, ...] = ()
 
 

@@ -32,7 +32,7 @@ elif app.conf.broker_url.startswith("redis"):
     PUBLISHING["transport_options"] = {"socket_timeout": 1, "socket_connect_timeout": 1}
 RETRY_LONGEST = timedelta(minutes=10)
 ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome.", ["outcome"])
-UNRUNG = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")
+BELL_FAILURES = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")
 
 
 @signals.worker_init.connect
@@ -51,21 +51,21 @@ def ring(payout: Payout) -> None:
 
 class Bell(threading.local):
     """
-    Sends the message that a payout is NEW, on a connection for each thread, and never makes its caller wait for a
-    sick broker. A message that is lost costs time only, so it is not confirmed: recovery finds the row.
+    Sends the message that a payout is NEW, on a connection for each thread. A sick broker holds up few
+    callers, for a second each. A lost message costs time only, so none is confirmed: recovery finds the row.
     """
 
     producer: Any = None
-    # Of the class, so for all threads: while the broker is sick, they send nothing until then.
+    # Kept on the class, so for all threads: after a failure none of them sends anything before this time.
     silent_until = 0.0
 
     def ring(self, payout_id: str) -> None:
         now = time.monotonic()
         if now < Bell.silent_until:
-            UNRUNG.inc()
+            BELL_FAILURES.inc()
             return
         if Bell.silent_until:
-            # One thread tries whether the broker is well again; the others go on without.
+            # The silence is over: this thread alone tries the broker, the others stay silent until it knows.
             Bell.silent_until = now + SILENT_SECONDS
         try:
             self._send(payout_id)
@@ -73,7 +73,7 @@ class Bell(threading.local):
         except Exception as error:  # noqa: BLE001
             Bell.silent_until = time.monotonic() + SILENT_SECONDS
             self._hang_up()
-            UNRUNG.inc()
+            BELL_FAILURES.inc()
             logger.warning("the broker takes no message, recovery will pay instead: %r", error)
 
     def _send(self, payout_id: str) -> None:
@@ -84,7 +84,7 @@ class Bell(threading.local):
         try:
             self._publish(payout_id)
         except self.producer.connection.connection_errors:
-            # Closed since the last one, as py-amqp sees before it writes. The broker may be back.
+            # Closed since the last message; py-amqp notices before it writes anything. The broker may be back.
             self._hang_up()
             self._send(payout_id)
 
@@ -96,7 +96,7 @@ class Bell(threading.local):
     def _publish(self, payout_id: str) -> None:
         """Sends what `process.delay(payout_id)` would, which takes six times as long to compose it."""
         headers = {"task": TASK, "id": payout_id}
-        # Tracing listens, if it is on, and adds to the headers.
+        # OpenTelemetry listens, if it is on, and adds to the headers.
         signals.before_task_publish.send(TASK, headers=headers)
         try:
             self.producer.publish(((payout_id,), {}, {}), routing_key=QUEUE, headers=headers)
@@ -133,7 +133,7 @@ def about(payout: Payout, **more: Any) -> dict[str, Any]:
 
 def pay(payout: Payout) -> None:
     """Pays a payout that was claimed, and writes what became of it."""
-    # Of the request that changed it last: the row knows, so recovery does too.
+    # The id of the request that changed it last is in the row, so recovery knows it too.
     tracing.request_id.set(payout.changed_by.rpartition(" ")[2])
     logger.info("claimed", extra=about(payout, was=payout.was, status=Status.PROCESSING))
     began = time.monotonic()
@@ -143,7 +143,7 @@ def pay(payout: Payout) -> None:
     written = Payout.objects.finish(
         payout, said.status, reference=said.reference, reason=said.reason, note=said.doubt, again_in=again_in
     )
-    ATTEMPTS.labels("unknown" if again_in else said.status if written else "overtaken").inc()
+    ATTEMPTS.labels("overtaken" if not written else "unknown" if again_in else said.status).inc()
     more = {"was": Status.PROCESSING, "status": said.status, "duration": duration}
     if not written:
         logger.warning("was overtaken, its outcome is dropped", extra=about(payout, duration=duration))

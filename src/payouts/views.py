@@ -31,7 +31,7 @@ class Conflict(exceptions.APIException):
 
 class KeyReused(exceptions.APIException):
     status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
-    default_detail = _("This Idempotency-Key came with another payout before.")
+    default_detail = _("This Idempotency-Key was used for another payout before.")
 
 
 class Gone(exceptions.APIException):
@@ -68,7 +68,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
     partial_update:
     Correct, cancel, settle or retry a payout
 
-    * `comment`: at any time but while it is `PROCESSING`.
+    * `comment`: at any time except while it is `PROCESSING`.
     * `amount`, `currency`, `recipient_details`, `user_id`: while it is `NEW`.
     * `status` of a `NEW` one: `CANCELLED`, or `COMPLETED` or `FAILED` because somebody settled it elsewhere,
       with a `gateway_reference` or `failure_reason` if there is one.

@@ -116,6 +116,8 @@ def test_a_page_shows_all_of_it(boss):
     page = " ".join(re.sub("<.*?>", " ", html.unescape(boss.get(page_of(payout)).content.decode())).split())
     for text in ('"holder": { "name": "ИВАН" }', "ref-7", f"{payout.pk}:1", f"{payout.processed_at:%H:%M}"):
         assert text in page
+    for label in ("Recipient details", "What happens next", "The gateway's key"):
+        assert label in page
 
 
 def test_what_was_deleted_can_be_looked_at_only(boss):

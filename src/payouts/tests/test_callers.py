@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.test import APIClient
 
-from config.authentication import FAILURES, REVOKED_WITHIN_SECONDS, SECONDS
+from config.authentication import MAX_FAILURES, REMEMBERED_SECONDS, REVOKED_WITHIN_SECONDS
 from payouts.models import Payout, Token
 from payouts.tests.local import ROOT
 from payouts.tests.make import REQUEST, URL, make_payout, url_of
@@ -285,7 +285,7 @@ def test_staff_call_by_session_with_a_csrf_token(ann):
     assert Payout.objects.get().caller == "ann"
 
 
-def fail(post, times=FAILURES):
+def fail(post, times=MAX_FAILURES):
     for _ in range(times):
         assert post().status_code in (200, 401)
     return post()
@@ -296,7 +296,7 @@ def log_in(client, username, password):
 
 
 def assert_is_too_many(answer):
-    assert (answer.status_code, answer["Retry-After"]) == (429, str(SECONDS))
+    assert (answer.status_code, answer["Retry-After"]) == (429, str(REMEMBERED_SECONDS))
 
 
 def test_passwords_of_an_account_are_not_tried_for_ever(client, ann):

@@ -16,7 +16,7 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         require_database()
         with connections[options["database"]].cursor() as cursor:
-            # Behind whoever waits for a table's lock all others wait: it fails instead, to be started again.
+            # All others wait behind whoever waits for a table's lock: so this fails instead, to be started again.
             cursor.execute("SET lock_timeout = '3s'")
             # Polls: a session that waits in pg_advisory_lock deadlocks with CREATE INDEX CONCURRENTLY.
             while not cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()[0]:

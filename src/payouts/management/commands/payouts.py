@@ -15,7 +15,7 @@ from payouts.models import Payout, Status
 
 
 class Command(BaseCommand):
-    help = "Lists payouts that get nowhere; or retries FAILED ones, and lists those that are not. 1 if it lists any."
+    help = "Lists payouts that get nowhere; or retries FAILED ones and lists the others. Exits with 1 if it lists any."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("what", choices=["stuck", "retry"])
