@@ -18,6 +18,8 @@ class Command(migrate.Command):
         with connections[options["database"]].cursor() as cursor:
             # All others wait behind whoever waits for a table's lock: so this fails instead, to be started again.
             cursor.execute("SET lock_timeout = '3s'")
+            # What the server gives every statement of the service is too short for an index of a big table.
+            cursor.execute("SET statement_timeout = 0")
             # Polls: a session that waits in pg_advisory_lock deadlocks with CREATE INDEX CONCURRENTLY.
             while not cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()[0]:
                 time.sleep(POLL_SECONDS)

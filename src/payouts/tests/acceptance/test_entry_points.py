@@ -32,6 +32,19 @@ def test_migrations_finish_what_they_began(empty_database):
     assert empty_database.rows("SELECT count(*) FROM payouts_payout") == [(0,)]
 
 
+SLOW_STATEMENT = """
+CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2); END $$;
+CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('CREATE TRIGGER') EXECUTE FUNCTION slow()
+"""
+
+
+def test_migrations_take_longer_than_other_statements_may(empty_database):
+    with empty_database.connect() as connection:
+        connection.execute(SLOW_STATEMENT)
+    empty_database.set("statement_timeout = '1s'")
+    Service(empty_database).migrate()
+
+
 def test_celery_finds_the_service_where_it_is_not_installed():
     # As in the image: -S leaves out the file that leads from the environment to this checkout.
     celery = "import sys; sys.path.append(sys.argv.pop(1)); from celery.__main__ import main; main()"
