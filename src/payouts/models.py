@@ -3,6 +3,7 @@
 import json
 import math
 import secrets
+import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -156,14 +157,15 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         """Takes the PROCESSING one whose lease ran out first: its worker died, or its outcome is unknown."""
         return self._claim(
             """(SELECT id FROM payouts_payout
-                 WHERE status = 'PROCESSING' AND lease_until < statement_timestamp()
+                 WHERE status = 'PROCESSING' AND deleted_at IS NULL AND lease_until < statement_timestamp()
                  ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED)"""
         )
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
         # `claim` has locked nothing before, so this guard decides; a subquery has locked the row that it names.
         # The request id of the last change stays; the note of a NEW one is a person's reason, not a doubt.
-        return self._one(
+        asked = time.monotonic()
+        payout = self._one(
             f"""
             UPDATE payouts_payout
                SET status = 'PROCESSING', attempt = attempt + 1,
@@ -178,6 +180,9 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             # A subquery in RETURNING still sees the row as it was before the statement.
             was="(SELECT status FROM payouts_payout AS before WHERE before.id = payouts_payout.id)",
         )
+        if payout:
+            payout.ask_until = asked + settings.PAYOUT_LEASE.total_seconds() - settings.PAYOUT_GATEWAY_TIMEOUT
+        return payout
 
     def _one(self, statement: str, parameters: Mapping[str, Any], was: str = "NULL") -> "Payout | None":
         """The row that the statement has written, in half the time that `raw()` takes."""
@@ -329,6 +334,7 @@ class Payout(models.Model):
     fingerprint = models.TextField(null=True, editable=False)
 
     was: str  # its status before the claim
+    ask_until: float  # when the rest of its lease is too short for a gateway call, by this process's clock
     objects = PayoutQuerySet.as_manager()
 
     class Meta:

@@ -51,11 +51,10 @@ def recover(claim: Callable[[datetime | None], Payout | None], actor: str, stopp
     """Every now and then pays, one by one, until nothing is due."""
     tracing.actor.set(actor)
     rest = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_REST)
-    beat()
     # Not all at the same moment.
     while not stopping.wait(rest * random.uniform(0.5, 1)):  # noqa: S311
-        beat()
         try:
+            beat()
             since = None
             while not stopping.is_set() and (payout := claim(since)):
                 # While anybody's transaction is open, the paid stay in the index: beginning anew would read past them.
@@ -105,6 +104,7 @@ class Recovery(bootsteps.StartStopStep):
             lambda since: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL, since),
             lambda _since: Payout.objects.claim_overdue(),
         )
+        beat()
         self.threads = [
             threading.Thread(target=recover, args=(claim, f"recovery {worker.hostname}", self.stopping), daemon=True)
             for claim in claims * THREADS

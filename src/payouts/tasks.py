@@ -137,6 +137,11 @@ def pay(payout: Payout) -> None:
     tracing.request_id.set(payout.changed_by.rpartition(" ")[2])
     logger.info("claimed", extra=about(payout, was=payout.was, status=Status.PROCESSING))
     began = time.monotonic()
+    if began > payout.ask_until:
+        # It was frozen, or its log was. Meanwhile another worker may have asked, and a person have acted on the answer.
+        ATTEMPTS.labels("late").inc()
+        logger.warning("woke too late to ask the gateway", extra=about(payout))
+        return
     said = ask(payout)
     duration = round(time.monotonic() - began, 6)
     again_in = backoff(payout.attempt) if said.status == Status.PROCESSING else None
@@ -146,7 +151,9 @@ def pay(payout: Payout) -> None:
     ATTEMPTS.labels("overtaken" if not written else "unknown" if again_in else said.status).inc()
     more = {"was": Status.PROCESSING, "status": said.status, "duration": duration}
     if not written:
-        logger.warning("was overtaken, its outcome is dropped", extra=about(payout, duration=duration))
+        dropped = about(payout, outcome=said.status, reference=said.reference, duration=duration)
+        level = logging.ERROR if said.status == Status.COMPLETED else logging.WARNING
+        logger.log(level, "was overtaken, its outcome is dropped", extra=dropped)
     elif again_in:
         more["again_in"] = round(again_in.total_seconds(), 3)
         logger.warning("outcome unknown: %s", said.doubt, extra=about(payout, **more))

@@ -83,6 +83,12 @@ def test_a_payout_whose_lease_ran_out_is_taken_over():
     assert (row(payout).status, row(payout).attempt) == (Status.COMPLETED, 2)
 
 
+def test_a_worker_that_wakes_late_in_its_lease_does_not_ask(settings):
+    settings.PAYOUT_LEASE = timedelta(seconds=settings.PAYOUT_GATEWAY_TIMEOUT)
+    payout = processed()
+    assert (payout.status, payout.attempt, payout.note) == (Status.PROCESSING, 1, "")
+
+
 def test_a_worker_that_was_overtaken_changes_nothing():
     payout = make_payout()
     slow = Payout.objects.claim(payout.pk)

@@ -43,6 +43,12 @@ def test_takes_the_one_whose_lease_ran_out():
     assert Payout.objects.claim_overdue() is None
 
 
+def test_passes_by_what_somebody_has_deleted_by_sql():
+    Payout.objects.filter(pk=make_processing(lease_is_over=True).pk).update(deleted_at=Now(), lease_until=old(999))
+    due = make_processing(lease_is_over=True)
+    assert Payout.objects.claim_overdue().pk == due.pk
+
+
 def test_what_no_message_announced_has_its_request_s_id_all_the_same(caplog):
     payout = make_payout(created_at=old(20), changed_by="shop req-1")
     ids = []

@@ -194,9 +194,44 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway)
     hasty.start_worker()
     done = hasty.until(payout, "COMPLETED")
     os.killpg(frozen.pid, signal.SIGCONT)
-    wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, message="was overtaken, its outcome is dropped"))
+    dropped = {"message": "was overtaken, its outcome is dropped", "outcome": "COMPLETED", "level": "ERROR"}
+    wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **dropped))
     assert hasty.get(payout) == done
     assert (done["attempt"], paid(gateway, payout)) == (2, 1)
+
+
+def fill(pipe):
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(pipe, b" ")
+
+
+def drain(pipe):
+    try:
+        return os.read(pipe, 65536)
+    except BlockingIOError:
+        return b""
+
+
+def test_a_worker_that_wakes_late_in_its_lease_does_not_ask(hasty, gateway, tmp_path):
+    hasty.start_api()
+    # Whoever reads the log of the first worker falls silent, so that it is held up between the claim and the call.
+    hasty.log, log = tmp_path / "pipe", hasty.log
+    os.mkfifo(hasty.log)
+    pipe = os.open(hasty.log, os.O_RDWR)
+    hasty.start_worker()
+    hasty.log = log
+    hasty.until(hasty.post(), "COMPLETED")
+    fill(pipe)
+    payout = hasty.post()
+    hasty.until(payout, "PROCESSING")
+    hasty.start_worker()
+    hasty.until(payout, "COMPLETED")
+    wait_until(lambda: b"woke too late" in drain(pipe))
+    os.close(pipe)
+    [entry] = [entry for entry in gateway.ledger() if entry["payout"] == payout["id"]]
+    assert entry["calls"] == 1
 
 
 def test_a_terminated_worker_waits_for_what_recovery_has_in_hand(hasty):
