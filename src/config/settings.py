@@ -89,7 +89,7 @@ INSTALLED_APPS = [
     "drf_yasg",
 ]
 MIDDLEWARE = [
-    "config.tracing.RequestIdMiddleware",
+    "config.tracing.middleware",
     "config.metrics.middleware",
     "config.api.LocaleMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -27,19 +27,18 @@ def changed_by() -> str:
     return f"{actor.get()} {request_id.get()}"
 
 
-class RequestIdMiddleware:
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    def identified(request: HttpRequest) -> HttpResponse:
         given = request.headers.get("X-Request-ID", "")
         request_id.set(given if USABLE.fullmatch(given) else uuid4().hex)
         actor.set("api")
-        response = self.get_response(request)
+        response = get_response(request)
         response["X-Request-ID"] = request_id.get()
         # What this thread does next is another request's, or nobody's.
         request_id.set("-")
         return response
+
+    return identified
 
 
 def without_card_numbers(text: str) -> str:
