@@ -29,16 +29,6 @@ class Conflict(exceptions.APIException):
         super().__init__({"detail": detail, "status": payout.status, "allowed": payout.allowed})
 
 
-class KeyReused(exceptions.APIException):
-    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
-    default_detail = _("This Idempotency-Key was used for another payout before.")
-
-
-class Gone(exceptions.APIException):
-    status_code = status.HTTP_410_GONE
-    default_detail = _("The payout of this Idempotency-Key was deleted.")
-
-
 class PayoutViewSet(ModelViewSet[Payout]):
     """
     list:
@@ -125,9 +115,9 @@ class PayoutViewSet(ModelViewSet[Payout]):
 
     def replay(self, payout: Payout, fields: Mapping[str, Any]) -> Response:
         if payout.fingerprint != fingerprint(fields):
-            raise KeyReused
+            return Response({"detail": _("This Idempotency-Key was used for another payout before.")}, 422)
         if payout.deleted_at:
-            raise Gone
+            return Response({"detail": _("The payout of this Idempotency-Key was deleted.")}, 410)
         if payout.status == Status.NEW:
             tasks.ring(payout)
         return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
