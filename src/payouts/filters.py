@@ -37,32 +37,29 @@ class PayoutQuery(BuiltOnce):
     """The filters; the `source` of each is its lookup."""
 
     status = serializers.MultipleChoiceField(
-        choices=Status.choices, source="status__in", required=False, help_text="In any of these; may be repeated."
+        choices=Status.choices, source="status__in", help_text="In any of these; may be repeated."
     )
-    currency = serializers.ChoiceField(choices=Currency.choices, required=False, help_text="In this currency.")
+    currency = serializers.ChoiceField(choices=Currency.choices, help_text="In this currency.")
     user_id = PlainIntegerField(
         min_value=-models.BigIntegerField.MAX_BIGINT - 1,
         max_value=models.BigIntegerField.MAX_BIGINT,
-        required=False,
         help_text="Of this user.",
     )
-    amount_min = PlainDecimalField(
-        AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__gte", required=False, help_text="At least this much."
-    )
-    amount_max = PlainDecimalField(
-        AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__lte", required=False, help_text="At most this much."
-    )
-    created_after = MomentField(source="created_at__gte", required=False, help_text="Created then or later.")
-    created_before = MomentField(source="created_at__lt", required=False, help_text="Created before that.")
+    amount_min = PlainDecimalField(AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__gte", help_text="At least this much.")
+    amount_max = PlainDecimalField(AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__lte", help_text="At most this much.")
+    created_after = MomentField(source="created_at__gte", help_text="Created then or later.")
+    created_before = MomentField(source="created_at__lt", help_text="Created before that.")
     search = serializers.CharField(
-        required=False,
-        allow_blank=True,
-        max_length=SEARCH_MAX_LENGTH,
-        help_text="All of these words are in the comment.",
+        allow_blank=True, max_length=SEARCH_MAX_LENGTH, help_text="All of these words are in the comment."
     )
-    ordering = serializers.ChoiceField(
-        choices=ORDERINGS, required=False, help_text="By this, then by id; `-created_at` unless said otherwise."
-    )
+    ordering = serializers.ChoiceField(ORDERINGS, help_text="By this, then by id; `-created_at` unless said otherwise.")
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        """None is required, and an empty one is none."""
+        fields = super().get_fields()
+        for field in fields.values():
+            field.required = False
+        return fields
 
     def find(self, payouts: PayoutQuerySet) -> PayoutQuerySet:
         self.is_valid(raise_exception=True)
