@@ -1,3 +1,4 @@
-from config.celery import app
+import os
 
-__all__ = ["app"]
+# Whatever process begins here.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")

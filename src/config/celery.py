@@ -1,5 +1,4 @@
 import json
-import os
 import sys
 import threading
 import time
@@ -15,8 +14,7 @@ from kombu.transport import filesystem
 
 from config.settings import CELERY_WORKER_CONCURRENCY, set_process_defaults
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-# Celery has this folder on the path only while it imports this module; in the image nothing else does.
+# Celery looks into its folder for this module alone; in the image nothing else leads there.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.

@@ -1,11 +1,7 @@
-import os
-
 from django.core.wsgi import get_wsgi_application
 from django.urls import get_resolver
 
 from config.health import require_database
-
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 application = get_wsgi_application()
 require_database()
