@@ -11,8 +11,8 @@ from typing import Protocol
 
 import pycurl  # type: ignore[import-untyped]
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 
+from config.settings import refuse
 from config.tracing import without_card_numbers
 from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 
@@ -131,9 +131,8 @@ class HTTPGateway:
 
 @cache
 def configured() -> Gateway:
-    match settings.PAYOUT_GATEWAY:
-        case "sandbox":
-            return SandboxGateway()
-        case "http" if settings.PAYOUT_GATEWAY_URL:
-            return HTTPGateway()
-    raise ImproperlyConfigured("set PAYOUT_GATEWAY_URL, or PAYOUT_GATEWAY=sandbox on purpose")
+    if settings.PAYOUT_GATEWAY == "sandbox":
+        return SandboxGateway()
+    if settings.PAYOUT_GATEWAY != "http" or not settings.PAYOUT_GATEWAY_URL:
+        refuse("PAYOUT_GATEWAY", "a worker needs PAYOUT_GATEWAY_URL, or PAYOUT_GATEWAY=sandbox on purpose")
+    return HTTPGateway()

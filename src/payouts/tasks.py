@@ -2,7 +2,6 @@
 
 import logging
 import random
-import sys
 import threading
 import time
 from datetime import timedelta
@@ -10,7 +9,6 @@ from typing import Any
 
 from celery import shared_task, signals
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
 from prometheus_client import Counter
 
@@ -38,10 +36,7 @@ BELL_FAILURES = Counter("payouts_bell_failures", "Payouts that no message announ
 @signals.worker_init.connect
 def refuse_a_useless_start(**_kwargs: Any) -> None:
     require_database()
-    try:
-        gateways.configured()
-    except ImproperlyConfigured as error:
-        sys.exit(f"The worker cannot pay: {error}")
+    gateways.configured()
 
 
 def ring(payout: Payout) -> None:

@@ -166,7 +166,7 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
 def test_a_worker_without_a_gateway_does_not_start(own_service):
     worker = own_service.start_worker(PAYOUT_GATEWAY="")
     assert worker.wait(30) == 1
-    assert "The worker cannot pay" in own_service.output()
+    assert "The setting PAYOUT_GATEWAY cannot be used: " in own_service.output()
 
 
 def test_a_worker_whose_metrics_have_no_port_does_not_start(own_service):
