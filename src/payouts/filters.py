@@ -1,6 +1,7 @@
 """What can be asked of a list, and how it is cut into pages."""
 
-from datetime import MINYEAR, UTC, datetime
+from datetime import UTC
+from functools import partial
 from typing import Any
 
 from django.core import signing
@@ -22,15 +23,8 @@ from payouts.serializers import BuiltOnce, PlainDecimalField, PlainIntegerField
 
 ORDERINGS = ("created_at", "-created_at", "amount", "-amount")
 SEARCH_MAX_LENGTH = 200
-
-
-class MomentField(serializers.DateTimeField):
-    def enforce_timezone(self, value: datetime) -> datetime:
-        """Converts to UTC, as PostgreSQL takes no offset of 16 hours or more; the years 1 and 9999 can overflow."""
-        try:
-            return value.replace(tzinfo=value.tzinfo or UTC).astimezone(UTC)
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC) if value.year == MINYEAR else datetime.max.replace(tzinfo=UTC)
+# Converts to UTC, as PostgreSQL takes no offset of 16 hours or more.
+moment = partial(serializers.DateTimeField, default_timezone=UTC)
 
 
 class PayoutQuery(BuiltOnce):
@@ -47,8 +41,8 @@ class PayoutQuery(BuiltOnce):
     )
     amount_min = PlainDecimalField(AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__gte", help_text="At least this much.")
     amount_max = PlainDecimalField(AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__lte", help_text="At most this much.")
-    created_after = MomentField(source="created_at__gte", help_text="Created then or later.")
-    created_before = MomentField(source="created_at__lt", help_text="Created before that.")
+    created_after = moment(source="created_at__gte", help_text="Created then or later.")
+    created_before = moment(source="created_at__lt", help_text="Created before that.")
     search = serializers.CharField(
         allow_blank=True, max_length=SEARCH_MAX_LENGTH, help_text="All of these words are in the comment."
     )

@@ -226,6 +226,8 @@ def test_json_by_any_spelling_is_taken(api, content_type):
         ),
         *((f"created_after={value}", "created_after") for value in ("a", "2026", "2026-13-01", "2026-02-30T00:00:00Z")),
         *((f"created_after={value}", "created_after") for value in ("%00", "1e9", "0", "2026-01-01T25:00:00Z", "now")),
+        *((f"created_after={value}", "created_after") for value in ("0001-01-01T00:00:00%2B14:00",)),
+        *((f"created_before={value}", "created_before") for value in ("9999-12-31T23:59:59-14:00",)),
         *((f"created_before={value}", "created_before") for value in ("x", "10000-01-01T00:00:00Z", "T", "2026-W01-8")),
         *((f"created_before={value}", "created_before") for value in ("2026-01-01T00:00:00%2B99:00", "-1", "%ff")),
         *((f"search={value}", "search") for value in ("%00", "a%00b", "x" * 201)),
@@ -246,7 +248,6 @@ def test_a_bad_query_is_named(api, query, name):
 @pytest.mark.parametrize(
     "query",
     [
-        *("created_after=0001-01-01T00:00:00%2B14:00", "created_before=9999-12-31T23:59:59-14:00"),
         *("created_after=2026-01-01T00:00:00%2B23:59", "created_before=2026-01-01T00:00:00-16:00"),
         *("created_after=2026-01-01", "created_before=2026-01-01T00:00", "user_id=", "currency=", "cursor="),
         *("page_size=0", "page_size=-1", "page_size=a", "page_size=%00", "page_size=1e9", "page_size=99999999999"),
