@@ -383,11 +383,6 @@ class Payout(models.Model):
         return str(self.pk)
 
     @property
-    def allowed(self) -> tuple[Status, ...]:
-        """The statuses that a person may give it now."""
-        return BY_HAND.get(self.status, ())
-
-    @property
     def is_in_doubt(self) -> bool:
         return bool(self.lease_until and (self.note or self.lease_until < now()))
 

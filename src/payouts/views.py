@@ -15,7 +15,7 @@ from config.api import LengthRequired, Negotiation
 from config.tracing import actor
 from payouts import tasks
 from payouts.filters import PayoutPagination, PayoutQuery
-from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange, Status, fingerprint
+from payouts.models import BY_HAND, IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange, Status, fingerprint
 from payouts.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
 
 IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
@@ -26,7 +26,7 @@ class Conflict(exceptions.APIException):
 
     def __init__(self, payout: Payout) -> None:
         detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
-        super().__init__({"detail": detail, "status": payout.status, "allowed": payout.allowed})
+        super().__init__({"detail": detail, "status": payout.status, "allowed": BY_HAND.get(payout.status, ())})
 
 
 class PayoutViewSet(ModelViewSet[Payout]):
@@ -111,7 +111,8 @@ class PayoutViewSet(ModelViewSet[Payout]):
             return self.replay(payout, fields)
         tasks.ring(payout)
         data = serializer.to_representation(payout)
-        return Response(data, status.HTTP_201_CREATED, headers=self.get_success_headers(data))
+        location = request.build_absolute_uri(f"{request.path}{data['id']}/")
+        return Response(data, status.HTTP_201_CREATED, headers={"Location": location})
 
     def replay(self, payout: Payout, fields: Mapping[str, Any]) -> Response:
         if payout.fingerprint != fingerprint(fields):
@@ -121,9 +122,6 @@ class PayoutViewSet(ModelViewSet[Payout]):
         if payout.status == Status.NEW:
             tasks.ring(payout)
         return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
-
-    def get_success_headers(self, data: Any) -> dict[str, str]:
-        return {"Location": self.request.build_absolute_uri(f"{self.request.path}{data['id']}/")}
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         change = self.get_serializer(data=request.data)
