@@ -2,7 +2,8 @@
 # The worker: pays what the bell or the clock brings, CELERY_CONCURRENCY payouts at a time.
 set -eu
 cd "$(dirname "$0")/src"
-exec celery --quiet -A config.celery worker \
+# As a module it finds the service in this folder; the command would look here for the first module alone.
+exec python -m celery --quiet -A config.celery worker \
     --pool=threads \
     --loglevel=info \
     --without-gossip --without-mingle --without-heartbeat

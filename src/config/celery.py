@@ -1,5 +1,4 @@
 import json
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,9 +12,6 @@ from kombu.asynchronous import get_event_loop
 from kombu.transport import filesystem
 
 from config.settings import CELERY_WORKER_CONCURRENCY, set_process_defaults
-
-# Celery looks into its folder for this module alone; in the image nothing else leads there.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
 app = Celery("payouts", fixups=[])

@@ -46,11 +46,11 @@ def test_migrations_take_longer_than_other_statements_may(empty_database):
 
 
 def test_celery_finds_the_service_where_it_is_not_installed():
-    # As in the image: -S leaves out the file that leads from the environment to this checkout.
+    # As in the image: -S leaves out the file that leads from the environment to this checkout. Like -m, -c looks here.
     celery = "import sys; sys.path.append(sys.argv.pop(1)); from celery.__main__ import main; main()"
     packages = str(Path(pytest.__file__).parents[1])
     worker = subprocess.run(
-        [sys.executable, "-PSc", celery, packages, *["-A", "config.celery", "worker", "--pool=threads"]],
+        [sys.executable, "-Sc", celery, packages, *["-A", "config.celery", "worker", "--pool=threads"]],
         cwd=ROOT / "src",
         env={**os.environ, "DEBUG": "1", "DATABASE_URL": "postgres://nobody@127.0.0.1:1/nothing"},
         capture_output=True,
