@@ -1,6 +1,5 @@
 """What the API speaks: JSON, and the caller's language; and what it skips for machines."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -16,6 +15,7 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions, negotiation, parsers, renderers, status
 from rest_framework.request import Request
+from rest_framework.utils import json
 
 MAX_BODY_BYTES = 64 * 1024
 DRAINED_CHUNKS = 160
@@ -42,10 +42,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
 class StrictJSONParser(parsers.BaseParser):
     """Takes nothing that two readers could take differently, and no more than the limit."""
 
@@ -67,7 +63,7 @@ class StrictJSONParser(parsers.BaseParser):
         if len(body) < int((parser_context or {})["request"].META["CONTENT_LENGTH"]):
             raise exceptions.ParseError(_("The body is shorter than its Content-Length."))
         try:
-            return json.loads(body.decode(), object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
+            return json.loads(body.decode(), object_pairs_hook=_unique_keys)
         except RecursionError as error:
             raise exceptions.ParseError(_("The JSON is nested too deeply.")) from error
         except ValueError as error:
