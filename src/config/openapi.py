@@ -1,5 +1,6 @@
 """The OpenAPI document: what drf-yasg does not find out by itself."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -10,7 +11,8 @@ from rest_framework.serializers import DecimalField, JSONField
 
 from config.authentication import MayReadDocs
 from payouts.filters import PayoutQuery
-from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, IDEMPOTENCY_KEY_MAX_LENGTH
+from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, IDEMPOTENCY_KEY_MAX_LENGTH, Payout
+from payouts.serializers import PayoutSerializer
 
 DESCRIPTION = """
 Takes payout requests, keeps them, pays each one exactly once in the background.
@@ -94,17 +96,9 @@ EXAMPLES = {
     "recipient_details": {"type": "card", "number": "4111111111111111", "holder": "IVAN IVANOV"},
     "comment": "Salary for November",
 }
-NEW = {
-    "id": "01a1fcaf-a016-7176-b7af-bb375d1fea01",
-    **EXAMPLES,
-    "status": "NEW",
-    "failure_reason": "",
-    "gateway_reference": "",
-    "attempt": 0,
-    "created_at": "2026-11-21T09:00:00Z",
-    "updated_at": "2026-11-21T09:00:00Z",
-    "processed_at": None,
-}
+MOMENT = datetime(2026, 11, 21, 9, tzinfo=UTC)
+FIRST = Payout(id="01a1fcaf-a016-7176-b7af-bb375d1fea01", created_at=MOMENT, updated_at=MOMENT, **EXAMPLES)
+NEW = dict(PayoutSerializer(FIRST).data)
 CHANGE = {"at": NEW["created_at"], "changed_by": "api 4f2a", "operation": "UPDATE", "changes": {"comment": "Bonus"}}
 REQUEST_EXAMPLES = {"create": EXAMPLES, "update": EXAMPLES, "partial_update": {"status": "CANCELLED"}}
 IDEMPOTENCY_KEY = openapi.Parameter(
