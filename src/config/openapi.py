@@ -64,7 +64,7 @@ ALL = SENDING | CHANGING | {"list", "retrieve", "history"}
 ERRORS = {
     400: ("Something in the request cannot be used; the answer names it.", ALL),
     401: ("The token or password is missing or wrong.", ALL),
-    403: ("This account is not staff, or its session came without `X-CSRFToken`.", ALL),
+    403: ("This account is not staff or lacks a permission, or its session came without `X-CSRFToken`.", ALL),
     404: ("There is no such payout.", CHANGING | {"retrieve", "history"}),
     406: ("`Accept` does not allow `application/json`.", ALL),
     409: ("The payout's status does not allow this; nothing was changed.", CHANGING),

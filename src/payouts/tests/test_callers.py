@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
@@ -55,7 +55,7 @@ def with_password(username, password, **extra):
 
 @pytest.fixture
 def ann():
-    return make_account("ann", password=PASSWORD, is_staff=True)
+    return make_account("ann", password=PASSWORD, is_staff=True, is_superuser=True)
 
 
 # The routes that answer a stranger. None reads or writes a payout; a new one is put here on purpose or not at all.
@@ -245,7 +245,7 @@ class CountedHasher(MD5PasswordHasher):
 
 def test_a_right_password_is_hashed_once(settings):
     settings.PASSWORD_HASHERS = [f"{__name__}.CountedHasher"]
-    make_account("ann", password=PASSWORD, is_staff=True)
+    make_account("ann", password=PASSWORD, is_staff=True, is_superuser=True)
     client, before = with_password("ann", PASSWORD), CountedHasher.hashed
     assert [client.get(URL).status_code for _ in range(10)] == [200] * 10
     assert CountedHasher.hashed == before + 1
@@ -272,6 +272,26 @@ def test_an_account_that_is_not_of_the_staff_calls_by_token_only():
     answer = with_password("shop", PASSWORD).get(URL)
     assert (answer.status_code, answer.json().keys()) == (403, {"detail"})
     assert with_token(make_token()).get(URL).status_code == 200
+
+
+READING = ["view_payout", "view_card_numbers"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "reads", "sends"),
+    [
+        ([], 403, 403),
+        (["view_payout", "change_payout", "settle_payout"], 403, 403),
+        (READING, 200, 403),
+        ([*READING, "change_payout"], 200, 403),
+        ([*READING, "change_payout", "settle_payout"], 200, 201),
+    ],
+)
+def test_staff_may_do_no_more_by_the_api_than_in_the_admin(permissions, reads, sends):
+    account = make_account("eve", password=PASSWORD, is_staff=True)
+    account.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = with_password("eve", PASSWORD)
+    assert (client.get(URL).status_code, client.post(URL, REQUEST).status_code) == (reads, sends)
 
 
 def test_staff_call_by_session_with_a_csrf_token(ann):
