@@ -1,5 +1,7 @@
+import json
 import uuid
 from datetime import UTC, datetime
+from decimal import Decimal
 
 import pytest
 from django.utils.dateparse import parse_datetime
@@ -29,6 +31,23 @@ def test_shows_every_field_but_the_internal_ones(api):
         *("id", "user_id", "amount", "currency", "recipient_details", "comment", "status", "failure_reason"),
         *("gateway_reference", "attempt", "created_at", "updated_at", "processed_at"),
     }
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        *("0", "-0.0", "0.1", "10.10", "1e2", "1E+22", "1e23", "1e300", "5e-324", "40817810099910004312"),
+        # As those write 100.1 and 0.3 who give each number 17 digits.
+        *("100.09999999999999", "0.29999999999999999"),
+    ],
+)
+def test_keeps_a_number_as_it_was(api, number):
+    made = api.post(
+        URL,
+        json.dumps({**REQUEST, "recipient_details": {"a": 0}}).replace('"a": 0', f'"a": {number}'),
+        content_type="application/json",
+    )
+    assert Decimal(str(made.json()["recipient_details"]["a"])) == Decimal(str(json.loads(number)))
 
 
 def test_identifies_it_by_a_uuid_of_version_7(api):
