@@ -154,11 +154,16 @@ DATABASE: dict[str, Any] = (
 )
 
 
+def speaks(descriptor: int) -> bool:
+    """Whether there is something to read, unasked, or the end."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 def refuse_closed(connection: psycopg.Connection) -> None:
     """Data on an idle connection means that the server is closing it. A test query would cost a round trip."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    if speaks(connection.fileno()):
         connection.close()
         # The rest of the pool is closed too; undrained, a caller would wait a second before each next one.
         connection._pool.drain()  # type: ignore[union-attr]
@@ -183,13 +188,18 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
     "server_side_binding": True,
     "prepare_threshold": 5 if env.get_value("DB_PREPARED_STATEMENTS", cast=strtobool, default=True) else None,
 }
-DATABASES = {"default": DATABASE}
+DATABASES = {"default": DATABASE | {"CONN_MAX_AGE": 0}}
+# A server or role may have it otherwise: commits that a crash loses, conflicts of other kinds, dates that nobody reads.
+RELIED_ON = (
+    r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
+    " -c datestyle=ISO -c intervalstyle=postgres"
+)
 
 
 def set_process_defaults(name: str, threads: int, options: str) -> None:
     """Sets what differs between the API and a worker, where the environment does not."""
     os.environ["OTEL_SERVICE_NAME"] = env("OTEL_SERVICE_NAME", default=name)
-    os.environ["PGOPTIONS"] = env("PGOPTIONS", default=options)
+    os.environ["PGOPTIONS"] = f"{RELIED_ON} {env('PGOPTIONS', default=options)}"
     # After an outage a pool would open more connections than there are threads to use them.
     DATABASE["OPTIONS"]["pool"]["max_size"] = env.int("DB_POOL_SIZE", threads)
 
@@ -277,11 +287,13 @@ env.get_value("CELERY_BROKER_URL", cast=lambda url: Connection(url).transport, d
 
 PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
+if not PAYOUT_GATEWAY_TOKEN.isprintable():
+    refuse("PAYOUT_GATEWAY_TOKEN", "it has a line break, which would end the headers of each payment")
 PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
 PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
 PAYOUT_LEASE = timedelta(seconds=env.between("PAYOUT_LEASE", 60, 0.01, DAY))
 PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.between("PAYOUT_RECOVERY_INTERVAL", 10, 0.01, DAY))
-SANDBOX_DELAY = env.between("SANDBOX_DELAY", 0, 0.0, DAY)
+SANDBOX_DELAY = env.between("SANDBOX_DELAY", 0, 0.0, PAYOUT_GATEWAY_TIMEOUT)
 SANDBOX_FAILURE_RATE = env.between("SANDBOX_FAILURE_RATE", 0, 0.0, 1)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
     refuse("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
@@ -303,6 +315,9 @@ LOGGING = {
         # The access log and the payout's own lines say it already.
         "django": {"handlers": [], "level": "INFO"},
         "django.request": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Django gives a HEAD its body, and Gunicorn drops it.
+        "gunicorn.http.wsgi": {"level": "ERROR"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
         # Whenever the broker goes away, Celery tells in twelve lines what is settled above: threads are not cancelled.

@@ -115,6 +115,8 @@ def test_each_start_fails_with_one_line(service, setting, line):
         {"PAYOUT_LEASE": "1e9"},
         {"PAYOUT_RECOVERY_INTERVAL": "1O"},
         {"PAYOUT_GATEWAY_TIMEOUT": "0"},
+        {"PAYOUT_GATEWAY_TOKEN": "known\n"},
+        {"SANDBOX_DELAY": "21"},
     ],
     ids=first,
 )
@@ -147,7 +149,7 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("tests", "static"))
     service = Service(empty_database, tmp_path, PGOPTIONS="", DB_POOL_SIZE="")
     said = {name: service.environment.pop(name) for name in ("PORT", "API_HOST", "CELERY_TASK_DEFAULT_QUEUE")}
-    said |= {"API_THREADS": "3", "CELERY_CONCURRENCY": "2", "SANDBOX_DELAY": "30", "METRICS_PORT": str(free_port())}
+    said |= {"API_THREADS": "3", "CELERY_CONCURRENCY": "2", "SANDBOX_DELAY": "20", "METRICS_PORT": str(free_port())}
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in said.items()))
     for script in SCRIPTS:
         shutil.copy(ROOT / script, tmp_path)
@@ -161,6 +163,30 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
         # A connection for each thread, of which recovery has more.
         for url, pool_max in ((service.base, 3), (f"http://127.0.0.1:{said['METRICS_PORT']}", 12)):
             assert f'db_pool{{stat="pool_max"}} {pool_max}.0' in call("GET", f"{url}/metrics").body.decode()
+
+
+KEEP_ITS_SETTING = """
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN NEW.comment := current_setting('synchronous_commit'); RETURN NEW; END $$;
+CREATE TRIGGER keep BEFORE INSERT ON payouts_payout FOR EACH ROW EXECUTE FUNCTION keep()
+"""
+
+
+def test_what_a_server_has_set_otherwise_changes_nothing(own_service):
+    with own_service.database.connect() as connection:
+        connection.execute(KEEP_ITS_SETTING)
+    own_service.database.set("datestyle = 'German'")
+    own_service.database.set("intervalstyle = 'iso_8601'")
+    own_service.database.set("default_transaction_isolation = 'serializable'")
+    own_service.database.set("synchronous_commit = off")
+    url = "postgresql://{DB_USER}:{DB_PASSWORD}@{DB_HOST}:{DB_PORT}/{DB_NAME}?conn_max_age=60"
+    url = url.format(**{"DB_PASSWORD": "", **own_service.environment})
+    own_service.environment["DATABASE_URL"] = url
+    own_service.start_api()
+    own_service.start_worker()
+    made = own_service.until(own_service.post(), "COMPLETED")
+    assert made["comment"] == "on"
+    assert "payouts_in_flight" in call("GET", f"{own_service.base}/metrics").body.decode()
 
 
 def test_a_worker_without_a_gateway_does_not_start(own_service):

@@ -280,7 +280,7 @@ def test_what_postgresql_refuses_to_claim_ends_no_recovery(hasty):
 
 
 def test_recovery_holds_no_connection_while_the_gateway_takes_its_time(hasty):
-    hasty.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_GATEWAY": "sandbox", "SANDBOX_DELAY": "30"}
+    hasty.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_GATEWAY": "sandbox", "SANDBOX_DELAY": "2"}
     hasty.start_api()
     made = [hasty.post() for _ in range(4)]
     hasty.start_worker(DB_POOL_SIZE="1")
