@@ -12,7 +12,7 @@ from typing import Protocol
 import pycurl  # type: ignore[import-untyped]
 from django.conf import settings
 
-from config.settings import refuse
+from config.settings import refuse, speaks
 from config.tracing import without_card_numbers
 from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 
@@ -115,8 +115,10 @@ class HTTPGateway:
         return Answer.paid(str(reference) if isinstance(reference, str | int) else "")
 
     def _curl(self) -> pycurl.Curl:
-        if not hasattr(self.local, "curl"):
-            curl = pycurl.Curl()
+        curl = getattr(self.local, "curl", None)
+        # What comes unasked, as an answer that is sent twice, would be taken for the next payout's.
+        if curl is None or (socket := curl.getinfo(pycurl.ACTIVESOCKET)) == -1 or speaks(socket):
+            curl = self.local.curl = pycurl.Curl()
             curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
             curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
             # Holds for an answer that does not state its length, too.
@@ -125,8 +127,7 @@ class HTTPGateway:
             # libcurl reads no SSL_CERT_FILE, and the wheel's looks only where Red Hat keeps its authorities.
             if certificates := ssl.get_default_verify_paths().cafile:
                 curl.setopt(pycurl.CAINFO, certificates)
-            self.local.curl = curl
-        return self.local.curl
+        return curl
 
 
 @cache

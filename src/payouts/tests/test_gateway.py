@@ -134,6 +134,13 @@ def test_over_tls_a_gateway_is_known_by_its_certificate(gateway, certificate, se
         assert processed().status == Status.COMPLETED
 
 
+def test_an_answer_that_comes_twice_is_not_the_next_payout_s(gateway):
+    gateway("ok")
+    assert processed(recipient_details={"mode": "twice"}).gateway_reference == "once"
+    time.sleep(0.2)
+    assert processed(recipient_details={"number": "4000000000000002"}).status == Status.FAILED
+
+
 def test_a_connection_is_kept(gateway, server):
     gateway("ok")
     client = gateways.configured()

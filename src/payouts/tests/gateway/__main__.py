@@ -100,6 +100,10 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case "drop":
                 self.close_connection = True
+            case "twice":
+                self.answer(201, {"reference": "once"})
+                time.sleep(0.05)
+                self.answer(201, {"reference": "twice"})
             case "drip":
                 self.drip()
             case "page":
