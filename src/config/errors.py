@@ -3,13 +3,13 @@
 import logging
 from typing import Any
 
-from django.http import HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
 from psycopg.errors import QueryCanceled
 from rest_framework import status, views
-from rest_framework.exceptions import ParseError, ValidationError
+from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.response import Response
 
 from config.health import AWAY, hang_up
@@ -22,6 +22,9 @@ RETRY_AFTER_SECONDS = "5"
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     if isinstance(error.__cause__, QueryCanceled) and context["view"].action == "list":
         error = ValidationError({"detail": _("This takes too long. Narrow it by user_id or created_after.")})
+    if isinstance(error, Http404):
+        # Django names the model, in English.
+        error = NotFound()
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
         hang_up()
@@ -35,7 +38,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 @csrf_exempt
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    return JsonResponse({"detail": gettext("Not found.")}, status=status.HTTP_404_NOT_FOUND)
+    return JsonResponse(
+        {"detail": gettext("There is nothing here. Paths end with a slash.")}, status=status.HTTP_404_NOT_FOUND
+    )
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:

@@ -387,6 +387,13 @@ class Payout(models.Model):
         return bool(self.lease_until and (self.note or self.lease_until < now()))
 
 
+class ExactDecoder(json.JSONDecoder):
+    """Leaves decimals as they are written, so that an amount of 5.00 is not 5.0."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(parse_float=str, **options)
+
+
 class PayoutChange(models.Model):
     """
     One change of a payout, written by a trigger (see the migration), so that nothing changes unseen.
@@ -398,7 +405,7 @@ class PayoutChange(models.Model):
     at = models.DateTimeField()
     operation = models.TextField()
     changed_by = models.TextField()
-    changes = models.JSONField()
+    changes = models.JSONField(decoder=ExactDecoder)
 
     class Meta:
         verbose_name = _("change")

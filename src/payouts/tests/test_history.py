@@ -24,7 +24,11 @@ def test_tells_a_payouts_life(api):
     process(made["id"])
     created, changed, claimed, finished = history(api, payout)
     assert (created["operation"], created["changed_by"], created["changes"]["status"]) == ("INSERT", "api req-1", "NEW")
-    assert (changed["operation"], changed["changed_by"], changed["changes"]) == ("UPDATE", "api req-2", {"amount": 5.0})
+    assert (changed["operation"], changed["changed_by"], changed["changes"]) == (
+        "UPDATE",
+        "api req-2",
+        {"amount": "5.00"},
+    )
     assert claimed["changes"].keys() == {"status", "attempt", "lease_until"}
     assert finished["changes"].keys() == {"status", "gateway_reference", "processed_at", "lease_until"}
     assert finished["changed_by"].startswith("worker")

@@ -73,6 +73,13 @@ def test_the_service_speaks_the_browser_s_language_or_the_one_that_is_set(api, s
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("path", [f"{URL}01a1fcaf-a016-7176-b7af-bb375d1fea01/", f"{URL}x/", f"{URL}?cursor=x"])
+def test_what_is_not_found_is_said_in_russian(api, path):
+    answer = api.get(path, headers={"Accept-Language": "ru"})
+    assert not re.search("[A-Za-z]{3}", str(list(answer.json().values()))), answer.json()
+
+
+@pytest.mark.django_db
 def test_the_admin_speaks_russian(admin_client):
     make_payout(Status.PROCESSING, note="HTTP 504")
     page = admin_client.get("/admin/payouts/payout/", headers={"Accept-Language": "ru"}).content.decode()
