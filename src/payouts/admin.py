@@ -15,7 +15,9 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.core.validators import EMPTY_VALUES
 from django.db import OperationalError, connection
+from django.db.models import JSONField
 from django.db.models.functions import Now
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
@@ -26,6 +28,7 @@ from django.utils.timezone import get_current_timezone, localtime, now
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import QueryCanceled
+from rest_framework.exceptions import ParseError
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter, RangeDateFilter, RangeNumericFilter
 from unfold.decorators import action, display
@@ -34,6 +37,7 @@ from unfold.utils import parse_date_str
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from config import tracing
+from config.api import read_json
 from config.tracing import masked
 from payouts import tasks
 from payouts.filters import BoundedPaginator, beyond
@@ -42,7 +46,7 @@ from payouts.models import PAID_OR_REFUSED, Payout, PayoutChange, Status, Token,
 EDITABLE = ("amount", "currency", "user_id", "recipient_details", "comment")
 SHOWN = (*EDITABLE, "failure_reason", "gateway_reference", "note", "attempt")
 TIMES = ("created_at", "updated_at", "processed_at")
-EXPORTED = ("id", "status", *SHOWN, *TIMES)
+EXPORTED = ("id", "status", *SHOWN, *TIMES, "deleted_at")
 EXPORTED_AT_ONCE = 1000
 # Whoever writes text can write a card's number into it.
 MASKED = ("recipient_details", "comment", "failure_reason", "note")
@@ -56,16 +60,18 @@ LABELS = dict.fromkeys(("", *Status)) | {
     Status.FAILED: "danger",
 }
 OFFERED = {Status.NEW: ("cancel", "settle"), Status.FAILED: ("send_back",), DOUBT: ("settle_doubt",)}
-OVERTAKEN = _("Nothing was changed: a worker or somebody else has changed the payout meanwhile.")
+OVERTAKEN = _("Nothing was changed: a worker or somebody else has changed the payout meanwhile. Open its page anew.")
 # What happens next, for whoever has never seen the code.
 OUTLOOKS = {
-    Status.NEW: _("A worker takes it within seconds."),
+    Status.NEW: _("A worker takes it as soon as one is free, usually within seconds."),
     Status.PROCESSING: _("A worker asks the gateway. Should it die, another one asks at %(at)s."),
     Status.FAILED: _("It was not paid, and will not be unless somebody sends it back to NEW."),
     DOUBT: _(
-        "Nobody knows yet whether it was paid. Tries so far: %(attempt)s. The last one: %(note)s. The next one: %(at)s."
-        " If you cannot wait, ask the gateway's people about the key below, and then settle it with the button above."
+        "Nobody knows yet whether it was paid. Tries so far: %(attempt)s. The last one: %(note)s. The next one: %(at)s,"
+        " or as soon as a worker is free. If you cannot wait, ask the gateway's people about the key below, and then"
+        " settle it, for which there is a button above if you may."
     ),
+    "": _("It was deleted: no worker pays it."),
 }
 field: Any = Payout._meta.get_field
 
@@ -112,6 +118,13 @@ class StuckFilter(RadioFilter):
         return {"doubt": queryset.in_doubt(), "late": late}.get(self.value(), queryset)
 
 
+class StatusFilter(ChoicesCheckboxFilter):
+    def queryset(self, request: Any, queryset: Any) -> Any:
+        """What was deleted has a status, but does not count."""
+        found = super().queryset(request, queryset)
+        return found.live() if self.value() else found
+
+
 class DaysFilter(RangeDateFilter):
     """Whole days of the time zone; Unfold's own leaves out most of the last one."""
 
@@ -123,16 +136,27 @@ class DaysFilter(RangeDateFilter):
         return queryset
 
 
+class DetailsField(forms.JSONField):
+    def to_python(self, value: Any) -> Any:
+        """Takes what the API takes."""
+        if value not in self.empty_values:
+            try:
+                read_json(value.encode())
+            except ParseError as error:
+                raise ValidationError(str(error)) from error
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """As it was typed: Django would write it anew, and no page can hold a lone surrogate."""
+        return InvalidJSONInput(data)
+
+
 class PayoutForm(forms.ModelForm):
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["seen"] = self.instance.updated_at.isoformat()
-        details: Any = self.fields.get("recipient_details")
-        if details:
-            # Shown as it was typed: Django would write it anew, and no page can hold a lone surrogate.
-            details.bound_data = lambda data, _initial: InvalidJSONInput(data)
 
     def clean(self) -> None:
         if self.cleaned_data.get("seen") != self.initial["seen"]:
@@ -144,6 +168,14 @@ class ReasonForm(BaseDialogForm):
 
     def clean_note(self) -> str:
         return tracing.without_card_numbers(self.cleaned_data["note"])
+
+
+class SendBackForm(ReasonForm):
+    amount = field("amount").formfield(required=False, widget=UnfoldAdminTextInputWidget)
+    recipient_details = field("recipient_details").formfield(
+        form_class=DetailsField, required=False, widget=UnfoldAdminTextareaWidget, help_text=_("Empty: as it was.")
+    )
+    field_order = ("amount", "recipient_details")
 
 
 class SettleForm(ReasonForm):
@@ -158,7 +190,8 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
 
     def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         tracing.actor.set(request.user.get_username())
-        asked = {key: form.cleaned_data[key] for key in form.base_fields if not key.startswith("_")}
+        said = {key: form.cleaned_data[key] for key in form.base_fields if not key.startswith("_")}
+        asked = {key: value for key, value in said.items() if value not in EMPTY_VALUES}
         fields = {"status": target, **asked}
         change = Payout.objects.settle if name == "settle_doubt" else Payout.objects.change
         payout = self.get_object(request, object_id)
@@ -171,17 +204,19 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
         return HttpResponse(headers={"HX-Redirect": reverse("admin:payouts_payout_change", args=[object_id])})
 
     act.__name__ = name
-    dialog = {"title": title, "description": warning, "form_class": ReasonForm if target else SettleForm}
+    form = {None: SettleForm, Status.NEW: SendBackForm}.get(target, ReasonForm)
+    dialog = {"title": title, "description": warning, "form_class": form, "form_submit_text": title}
     return action(description=title, dialog=dialog, permissions=["change" if target else "settle"], icon=icon)(act)
 
 
 @admin.register(Payout)
 class PayoutAdmin(ModelAdmin):
     form = PayoutForm
+    formfield_overrides = {JSONField: {"form_class": DetailsField, "widget": UnfoldAdminTextareaWidget}}
     list_display = ("created", "state", "amount", "currency", "user_id", "short_comment", "id")
     list_filter = (
         StuckFilter,
-        ("status", ChoicesCheckboxFilter),
+        ("status", StatusFilter),
         ("currency", ChoicesCheckboxFilter),
         ("created_at", DaysFilter),
         ("amount", RangeNumericFilter),
@@ -204,7 +239,10 @@ class PayoutAdmin(ModelAdmin):
     settle_doubt = by_hand(
         "settle_doubt",
         _("Settle the unknown outcome"),
-        _("Only with the gateway's word for it: what it has paid and you call failed may be paid twice."),
+        _(
+            "Only with the gateway's word for it: what it has paid and you call failed may be paid twice."
+            " A worker may be asking at this moment."
+        ),
         "gavel",
     )
     settle = by_hand("settle", _("Settle by hand"), _("It was paid or refused elsewhere; no worker pays it."), "gavel")
@@ -339,6 +377,8 @@ def rows(request: HttpRequest, found: Any, page: list[Any]) -> Iterator[list[Any
 def cell(value: Any) -> Any:
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, datetime):
+        return moment(value)
     # A spreadsheet would run it as a formula.
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from datetime import timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -120,6 +121,14 @@ def test_a_page_shows_all_of_it(boss):
         assert label in page
 
 
+def test_what_was_deleted_has_no_status_to_be_found_by(boss):
+    payout = make_payout(deleted_at=timezone.now())
+    assert listed(boss, "status__exact=NEW") == set()
+    assert listed(boss, "") == {str(payout.pk)}
+    [line] = exported(boss)
+    assert line["deleted_at"] == f"{timezone.localtime(payout.deleted_at):%Y-%m-%d %H:%M:%S}"
+
+
 def test_what_was_deleted_can_be_looked_at_only(boss):
     payout = make_payout(deleted_at=Now())
     page = boss.get(page_of(payout)).content.decode()
@@ -157,7 +166,7 @@ def test_nonsense_gets_a_page(boss, query):
         (Status.PROCESSING, {"lease_until": Now()}, "Tries so far: 1. The last one: —"),
         (Status.FAILED, {}, "unless somebody sends it back"),
         (Status.COMPLETED, {}, "Nothing."),
-        (Status.NEW, {"deleted_at": Now()}, "Nothing."),
+        (Status.NEW, {"deleted_at": Now()}, "It was deleted"),
     ],
 )
 def test_a_page_says_what_happens_next(boss, status, fields, text):
@@ -181,6 +190,10 @@ def test_a_field_can_be_changed_as_the_api_allows(boss, status, field):
         *(
             ("recipient_details", value)
             for value in (r'{"a": "\ud800"}', "[" * 99 + "]" * 99, f'{{"a": "{"x" * 17_000}"}}')
+        ),
+        *(
+            ("recipient_details", value)
+            for value in ('{"a": 1, "a": 2}', f'{{"a": {"9" * 5000}}}', '{"a": 40817810099910004312.00}', "[" * 99_999)
         ),
         *(("amount", value) for value in ("", "0", "-1", "1.001", "NaN", "1e999", "10000000000")),
         *(("comment", value) for value in ("x" * 1001, "\0")),
@@ -215,13 +228,18 @@ def test_whoever_was_overtaken_is_told(boss):
     assert row(payout) == before
 
 
+MONEY = {"amount": Decimal("100.50"), "recipient_details": {"number": CARD}}
+
+
 @pytest.mark.parametrize(
     ("status", "action", "asked", "becomes"),
     [
         (Status.NEW, "cancel", {}, {"status": "CANCELLED"}),
         (Status.NEW, "settle", {"status": "COMPLETED", "gateway_reference": "g"}, {"gateway_reference": "g"}),
         (Status.NEW, "settle", {"status": "FAILED"}, {"failure_reason": REASON["note"], "attempt": 0}),
-        (Status.FAILED, "send_back", {}, {"status": "NEW", "submission": 2, "failure_reason": ""}),
+        (Status.FAILED, "send_back", {}, {"status": "NEW", "submission": 2, "failure_reason": "", **MONEY}),
+        (Status.FAILED, "send_back", {"amount": "7"}, {"status": "NEW", **MONEY, "amount": Decimal(7)}),
+        (Status.FAILED, "send_back", {"recipient_details": '{"a": 1}'}, {**MONEY, "recipient_details": {"a": 1}}),
         (Status.PROCESSING, "settle_doubt", {"status": "COMPLETED"}, {"status": "COMPLETED", "attempt": 4}),
         (Status.PROCESSING, "settle_doubt", {"status": "FAILED"}, {"failure_reason": REASON["note"], "attempt": 4}),
     ],

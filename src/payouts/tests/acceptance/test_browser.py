@@ -142,7 +142,7 @@ def test_an_unknown_outcome_is_found_understood_and_settled(page, service):
     page.get_by_role("link", name="Settle the unknown outcome").click()
     page.get_by_label("Failed").check()
     page.get_by_label("Reason").fill("Never booked, says the gateway.")
-    page.get_by_role("button", name="Submit").click()
+    page.get_by_role("button", name="Settle the unknown outcome").click()
     expect(page.get_by_text("Done. The history names you and your reason.")).to_be_visible()
     expect(page.get_by_role("row", name="ann ")).to_contain_text("note: Never booked, says the gateway.")
     assert service.get(payout)["failure_reason"] == "Never booked, says the gateway."
