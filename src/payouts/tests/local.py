@@ -144,16 +144,18 @@ def main() -> None:
             sys.exit(f"Port {port} is taken. Another one: PORT=8001 make run")
     run = Run()
     with ExitStack() as stack:
-        if not os.environ.keys() & {"DB_HOST", "DATABASE_URL"}:
-            os.environ.update(stack.enter_context(postgres(STATE / "postgres")))
-        os.environ.setdefault("CELERY_BROKER_URL", filesystem_broker(STATE / "broker"))
+        given = os.environ.get("DB_HOST") or os.environ.get("DATABASE_URL")
+        database = {} if given else stack.enter_context(postgres(STATE / "postgres"))
+        broker = os.environ.get("CELERY_BROKER_URL") or filesystem_broker(STATE / "broker")
+        os.environ |= {**database, "CELERY_BROKER_URL": broker}
         migrations = stack.enter_context(run.process("migrations", "entrypoint_migrations.sh"))
         if migrations.wait() != 0:
             sys.exit("The migrations failed.")
         api = stack.enter_context(run.process("api", "entrypoint_http_api.sh"))
         worker = stack.enter_context(run.process("worker", "entrypoint_celery.sh"))
         if wait_until_ready(url, run, api):
-            print(WELCOME.format(url=url), flush=True)
+            where = " ".join(f"{name}={value}" for name, value in database.items())
+            print(WELCOME.format(url=url, where=where), flush=True)
         run.until_stopped({"api": api, "worker": worker})
         print("Stopping.", flush=True)
 
@@ -165,6 +167,10 @@ A first payout:
     curl {url}/api/v1/payouts/ -H 'Content-Type: application/json' -d '{{
         "amount": "100.50", "currency": "RUB",
         "recipient_details": {{"type": "card", "number": "4111111111111111"}}}}'
+
+An account for the back office, {url}/admin/ :
+
+    DEBUG=True {where} .venv/bin/python src/manage.py createsuperuser
 
 Ctrl-C stops everything; the payouts stay for the next time.
 """
