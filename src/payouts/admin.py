@@ -163,8 +163,11 @@ class PayoutForm(forms.ModelForm):
             raise ValidationError(OVERTAKEN)
 
 
+SHORT = UnfoldAdminTextareaWidget(attrs={"rows": 3})
+
+
 class ReasonForm(BaseDialogForm):
-    note = field("note").formfield(label=_("Reason"), widget=UnfoldAdminTextareaWidget(attrs={"rows": 3}))
+    note = field("note").formfield(label=_("Reason"), widget=SHORT)
 
     def clean_note(self) -> str:
         return tracing.without_card_numbers(self.cleaned_data["note"])
@@ -173,7 +176,7 @@ class ReasonForm(BaseDialogForm):
 class SendBackForm(ReasonForm):
     amount = field("amount").formfield(required=False, widget=UnfoldAdminTextInputWidget)
     recipient_details = field("recipient_details").formfield(
-        form_class=DetailsField, required=False, widget=UnfoldAdminTextareaWidget, help_text=_("Empty: as it was.")
+        form_class=DetailsField, required=False, widget=SHORT, initial=InvalidJSONInput("")
     )
     field_order = ("amount", "recipient_details")
 
@@ -249,7 +252,10 @@ class PayoutAdmin(ModelAdmin):
     send_back = by_hand(
         "send_back",
         _("Send back to NEW"),
-        _("It is paid again, under a new key: not if the failure reason says that it was paid."),
+        _(
+            "It is paid again, under a new key: not if the failure reason says that it was paid."
+            " What you leave empty stays as it was."
+        ),
         "replay",
         Status.NEW,
     )
@@ -274,7 +280,7 @@ class PayoutAdmin(ModelAdmin):
 
     @display(description=_("recipient details"))
     def details(self, payout: Payout) -> str:
-        return json.dumps(payout.recipient_details, ensure_ascii=False, indent=1)[2:-2]
+        return json.dumps(payout.recipient_details, ensure_ascii=False, indent="\u00a0\u00a0")[2:-2]
 
     @display(description=_("the gateway's key"))
     def key(self, payout: Payout) -> str:
