@@ -141,7 +141,7 @@ def main() -> None:
     url = f"http://127.0.0.1:{port}"
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", int(port))) == 0:
-            sys.exit(f"Port {port} is taken. Another one: PORT=8001 make run")
+            sys.exit(f"Port {port} is taken, perhaps by this service. Another port: PORT=8001 make run")
     run = Run()
     with ExitStack() as stack:
         given = os.environ.get("DB_HOST") or os.environ.get("DATABASE_URL")
