@@ -120,7 +120,7 @@ class LimitsInspector(FieldInspector):
     """Says the limits that a serializer's field does not tell, and takes back what is only true of input."""
 
     def process_result(self, result: Any, method_name: str, obj: Any, **kwargs: Any) -> Any:
-        if isinstance(result, openapi.Schema) and obj.read_only:
+        if obj.read_only:
             result.pop("minLength", None)
         if isinstance(result, openapi.Parameter):
             result.allow_empty_value = result.type != openapi.TYPE_ARRAY

@@ -162,9 +162,9 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         )
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
+        asked = time.monotonic()
         # `claim` has locked nothing before, so this guard decides; a subquery has locked the row that it names.
         # The request id of the last change stays; the note of a NEW one is a person's reason, not a doubt.
-        asked = time.monotonic()
         payout = self._one(
             f"""
             UPDATE payouts_payout

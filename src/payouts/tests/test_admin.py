@@ -36,8 +36,8 @@ def page_of(payout):
     return f"{LIST}{payout.pk}/change/"
 
 
-def staff(*permissions, **fields):
-    user = User.objects.create_user("ivan", is_staff=True, **fields)
+def staff(*permissions, username="ivan", **fields):
+    user = User.objects.create_user(username, is_staff=True, **fields)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     assert user.user_permissions.count() == len(permissions)
     client = Client()
@@ -117,7 +117,7 @@ def test_a_page_shows_all_of_it(boss):
     page = " ".join(re.sub("<.*?>", " ", html.unescape(boss.get(page_of(payout)).content.decode())).split())
     for text in ('"holder": { "name": "ИВАН" }', "ref-7", f"{payout.pk}:1", f"{payout.processed_at:%H:%M}"):
         assert text in page
-    for label in ("Recipient details", "What happens next", "The gateway's key"):
+    for label in ("Status", "What happens next", "Recipient details", "The gateway's key", "Caller", "Created"):
         assert label in page
 
 
@@ -171,6 +171,23 @@ def test_nonsense_gets_a_page(boss, query):
 )
 def test_a_page_says_what_happens_next(boss, status, fields, text):
     assert text in boss.get(page_of(make_payout(status, **fields))).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "inputs"),
+    [
+        (Status.NEW, {*admin.EDITABLE, "seen"}),
+        (Status.PROCESSING, set()),
+        *((status, {"comment", "seen"}) for status in (Status.COMPLETED, Status.FAILED, Status.CANCELLED)),
+    ],
+)
+def test_only_what_may_be_changed_has_an_input(boss, status, inputs):
+    payout = make_payout(status)
+    found = [
+        set(re.findall(r'name="(\w+)"', who.get(page_of(payout)).content.decode()))
+        for who in (boss, staff("view_payout", username="eve"))
+    ]
+    assert [names & {*admin.EDITABLE, "seen"} for names in found] == [inputs, set()]
 
 
 @pytest.mark.parametrize("field", ["amount", "comment"])
