@@ -121,6 +121,11 @@ def test_a_page_shows_all_of_it(boss):
         assert label in page
 
 
+def test_who_may_only_look_reads_the_details_line_by_line():
+    page = staff("view_payout", "view_card_numbers").get(page_of(make_payout())).content.decode()
+    assert f"\u00a0&quot;number&quot;: &quot;{CARD}&quot;" in page
+
+
 def test_what_was_deleted_has_no_status_to_be_found_by(boss):
     payout = make_payout(deleted_at=timezone.now())
     assert listed(boss, "status__exact=NEW") == set()
