@@ -287,8 +287,9 @@ env.get_value("CELERY_BROKER_URL", cast=lambda url: Connection(url).transport, d
 
 PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
-if not PAYOUT_GATEWAY_TOKEN.isprintable():
-    refuse("PAYOUT_GATEWAY_TOKEN", "it has a line break, which would end the headers of each payment")
+if not (PAYOUT_GATEWAY_TOKEN.isascii() and PAYOUT_GATEWAY_TOKEN.isprintable()):
+    # A line break at its end, as files have one, would end the headers of each payment.
+    refuse("PAYOUT_GATEWAY_TOKEN", "a header takes printable ASCII only")
 PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
 PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
 PAYOUT_LEASE = timedelta(seconds=env.between("PAYOUT_LEASE", 60, 0.01, DAY))

@@ -116,6 +116,7 @@ def test_each_start_fails_with_one_line(service, setting, line):
         {"PAYOUT_RECOVERY_INTERVAL": "1O"},
         {"PAYOUT_GATEWAY_TIMEOUT": "0"},
         {"PAYOUT_GATEWAY_TOKEN": "known\n"},
+        {"PAYOUT_GATEWAY_TOKEN": "ключ"},
         {"SANDBOX_DELAY": "21"},
     ],
     ids=first,
