@@ -15,7 +15,6 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.core.validators import EMPTY_VALUES
 from django.db import OperationalError, connection
 from django.db.models import JSONField
 from django.db.models.functions import Now
@@ -41,7 +40,7 @@ from config.api import read_json
 from config.tracing import masked
 from payouts import tasks
 from payouts.filters import BoundedPaginator, beyond
-from payouts.models import PAID_OR_REFUSED, Payout, PayoutChange, Status, Token, statuses_for
+from payouts.models import AMOUNT_MIN, PAID_OR_REFUSED, Payout, PayoutChange, Status, Token, statuses_for
 
 EDITABLE = ("amount", "currency", "user_id", "recipient_details", "comment")
 SHOWN = (*EDITABLE, "failure_reason", "gateway_reference", "note", "attempt")
@@ -137,6 +136,9 @@ class DaysFilter(RangeDateFilter):
 
 
 class DetailsField(forms.JSONField):
+    # Not {}, which is wrong.
+    empty_values = ("", None)
+
     def to_python(self, value: Any) -> Any:
         """Takes what the API takes."""
         if value not in self.empty_values:
@@ -174,9 +176,14 @@ class ReasonForm(BaseDialogForm):
 
 
 class SendBackForm(ReasonForm):
-    amount = field("amount").formfield(required=False, widget=UnfoldAdminTextInputWidget)
+    amount = field("amount").formfield(required=False, min_value=AMOUNT_MIN, widget=UnfoldAdminTextInputWidget)
     recipient_details = field("recipient_details").formfield(
-        form_class=DetailsField, required=False, widget=SHORT, initial=InvalidJSONInput("")
+        form_class=DetailsField,
+        required=False,
+        widget=SHORT,
+        initial=InvalidJSONInput(""),
+        # By itself only a model's form asks them.
+        validators=field("recipient_details").validators,
     )
     field_order = ("amount", "recipient_details")
 
@@ -194,7 +201,7 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
     def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         tracing.actor.set(request.user.get_username())
         said = {key: form.cleaned_data[key] for key in form.base_fields if not key.startswith("_")}
-        asked = {key: value for key, value in said.items() if value not in EMPTY_VALUES}
+        asked = {key: value for key, value in said.items() if value not in ("", None)}
         fields = {"status": target, **asked}
         change = Payout.objects.settle if name == "settle_doubt" else Payout.objects.change
         payout = self.get_object(request, object_id)

@@ -282,6 +282,23 @@ def test_a_hand_may(boss, status, action, asked, becomes):
     assert f"status: {Status(row(payout)['status']).label}" in page
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *(("amount", value) for value in ("0", "-1", "1.001", "NaN", "1e999", "10000000000")),
+        *(("recipient_details", value) for value in ("{", "{}", "[]", "[1]", "7", '{"a": "\\u0000"}', '{"a": 1e400}')),
+        ("recipient_details", f'{{"a": "{"x" * 17_000}"}}'),
+    ],
+    ids=shown,
+)
+def test_nothing_is_sent_back_with_a_bad_correction(boss, field, value):
+    payout = make_payout(Status.FAILED)
+    before = row(payout)
+    answer = act(boss, payout, "send_back", **{field: value})
+    assert (answer.status_code, answer.headers.get("HX-Redirect")) == (200, None)
+    assert row(payout) == before
+
+
 ACTIONS = ("cancel", "settle", "send_back", "settle_doubt")
 
 
