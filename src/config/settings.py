@@ -58,7 +58,9 @@ DAY = 86_400
 SRC = Path(__file__).resolve().parent.parent
 env = Env()
 env.read_env(SRC.parent / ".env")
-env.ENVIRON = {name: value for name, value in os.environ.items() if value}
+# Escaped, because environ would read a password that begins with $ as the name of another variable.
+env.ENVIRON = {name: value.replace("$", r"\$") for name, value in os.environ.items() if value}
+env.escape_proxy = True
 
 # Not env.bool, which takes everything that it does not know, even a typing error, for False.
 DEBUG = env.get_value("DEBUG", cast=strtobool, default=False)
@@ -170,7 +172,15 @@ def refuse_closed(connection: psycopg.Connection) -> None:
         raise psycopg.OperationalError("closed by the server")
 
 
-DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
+# A server or role may have it otherwise: commits that a crash loses, conflicts of other kinds, dates that nobody reads.
+RELIED_ON = (
+    r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
+    " -c datestyle=ISO -c intervalstyle=postgres"
+)
+URL_OPTIONS = DATABASE.get("OPTIONS", {})
+PGOPTIONS = URL_OPTIONS.get("options") or env("PGOPTIONS", default="")
+DATABASE["OPTIONS"] = URL_OPTIONS | {
+    "options": f"{RELIED_ON} {PGOPTIONS}",
     # Celery and Django close connections after every task and request; the pool keeps them open.
     "pool": {
         "min_size": 1,
@@ -189,17 +199,12 @@ DATABASE["OPTIONS"] = DATABASE.get("OPTIONS", {}) | {
     "prepare_threshold": 5 if env.get_value("DB_PREPARED_STATEMENTS", cast=strtobool, default=True) else None,
 }
 DATABASES = {"default": DATABASE | {"CONN_MAX_AGE": 0}}
-# A server or role may have it otherwise: commits that a crash loses, conflicts of other kinds, dates that nobody reads.
-RELIED_ON = (
-    r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
-    " -c datestyle=ISO -c intervalstyle=postgres"
-)
 
 
 def set_process_defaults(name: str, threads: int, options: str) -> None:
     """Sets what differs between the API and a worker, where the environment does not."""
     os.environ["OTEL_SERVICE_NAME"] = env("OTEL_SERVICE_NAME", default=name)
-    os.environ["PGOPTIONS"] = f"{RELIED_ON} {env('PGOPTIONS', default=options)}"
+    DATABASE["OPTIONS"]["options"] = f"{RELIED_ON} {PGOPTIONS or options}"
     # After an outage a pool would open more connections than there are threads to use them.
     DATABASE["OPTIONS"]["pool"]["max_size"] = env.int("DB_POOL_SIZE", threads)
 

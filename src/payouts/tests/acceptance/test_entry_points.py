@@ -60,6 +60,19 @@ def test_celery_finds_the_service_where_it_is_not_installed():
     assert "The database cannot be used: " in worker.stderr
 
 
+def test_a_value_that_begins_with_a_dollar_stays_as_it_is():
+    secret = r"$HOME \$x"
+    told = subprocess.run(
+        [sys.executable, "-c", "from config.settings import SECRET_KEY; print(SECRET_KEY)"],
+        cwd=ROOT / "src",
+        env={**os.environ, "SECRET_KEY": secret},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == f"{secret}\n"
+
+
 def first(setting):
     return next(iter(setting)) if isinstance(setting, dict) else ""
 
@@ -180,9 +193,10 @@ def test_what_a_server_has_set_otherwise_changes_nothing(own_service):
     own_service.database.set("intervalstyle = 'iso_8601'")
     own_service.database.set("default_transaction_isolation = 'serializable'")
     own_service.database.set("synchronous_commit = off")
-    url = "postgresql://{DB_USER}:{DB_PASSWORD}@{DB_HOST}:{DB_PORT}/{DB_NAME}?conn_max_age=60"
+    url = "postgresql://{DB_USER}:{DB_PASSWORD}@{DB_HOST}:{DB_PORT}/{DB_NAME}?conn_max_age=60&options=-c%20jit%3Doff"
     url = url.format(**{"DB_PASSWORD": "", **own_service.environment})
     own_service.environment["DATABASE_URL"] = url
+    own_service.migrate()
     own_service.start_api()
     own_service.start_worker()
     made = own_service.until(own_service.post(), "COMPLETED")
