@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from config.settings import env
-from config.tracing import CARD_NUMBER, masked, request_id
+from config.tracing import UUID, masked, request_id
 
 
 def start() -> None:
@@ -32,8 +32,9 @@ def trace_requests(_endpoint: str) -> None:
 
     class Session(requests.Session):
         def send(self, request: Any, **kwargs: Any) -> requests.Response:
-            # Keeps the length, because lengths are part of the encoding.
-            request.body = re.sub(CARD_NUMBER.pattern.encode(), lambda found: b"*" * len(found[0]), request.body)
+            # Keeps lengths and what else looks like whitespace, because they are part of the encoding.
+            numbers = rf"({UUID})|\d(?:[ -]?\d){{11,18}}".encode()
+            request.body = re.sub(numbers, lambda found: found[1] or b"*" * len(found[0]), request.body)
             return super().send(request, **kwargs)
 
     # A process that ends sends its last spans first, and waits this long at most for each batch of them.

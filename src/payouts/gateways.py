@@ -105,12 +105,12 @@ class HTTPGateway:
             said = json.loads(body or b"{}")
         except (ValueError, RecursionError):
             said = None
-        if code in self.REFUSED:
-            reason = said.get("reason") or said.get("detail") if isinstance(said, dict) else None
-            return Answer.refused(reason if isinstance(reason, str) else f"HTTP {code}")
-        # A proxy in between can say 200 too, but not in JSON.
+        # A proxy in between can say 200 or 400 too, but not in JSON.
         if not isinstance(said, dict):
             return Answer.unknown(f"HTTP {code} with a broken answer")
+        if code in self.REFUSED:
+            reason = said.get("reason") or said.get("detail")
+            return Answer.refused(reason if isinstance(reason, str) else f"HTTP {code}")
         reference = said.get("reference", "")
         return Answer.paid(str(reference) if isinstance(reference, str | int) else "")
 

@@ -83,6 +83,19 @@ def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
     assert (payout.status, payout.failure_reason) == (Status.FAILED, "The card **** 1234 is refused.")
 
 
+@pytest.mark.parametrize("between", ["", " - ", "  ", "\u2013"])
+def test_a_reason_hides_a_card_however_it_is_written(between):
+    said = gateways.Answer.refused(f"no {between.join(('4111', '1111', '1111', '1234'))}!")
+    assert said.reason == "no **** 1234!"
+
+
+@pytest.mark.parametrize(
+    "name", ["01a20000-0000-7000-8000-000000000000", "0123456789012345678901234567abcd", "192.168.100.200"]
+)
+def test_a_reason_keeps_what_is_no_card(name):
+    assert gateways.Answer.refused(f"no {name}").reason == f"no {name}"
+
+
 @pytest.mark.parametrize(
     ("mode", "note"),
     [
@@ -160,8 +173,9 @@ def test_a_connection_is_kept(gateway, server):
         (200, b'{"reference": "' + b"x\\u0000" * 500 + b'"}', Status.COMPLETED),
         (400, b"", Status.FAILED),
         (402, b'{"reason": "' + b"x\\ud800" * 5000 + b'"}', Status.FAILED),
-        (422, b"<html>", Status.FAILED),
         (400, b'{"reason": ["x"]}', Status.FAILED),
+        (400, b"<html>No required SSL certificate was sent", Status.PROCESSING),
+        (422, b"[]", Status.PROCESSING),
         (200, b"[]", Status.PROCESSING),
         (200, b"{", Status.PROCESSING),
         (200, b"\xff", Status.PROCESSING),
