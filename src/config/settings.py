@@ -93,13 +93,12 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.tracing.middleware",
     "config.metrics.middleware",
-    "config.api.LocaleMiddleware",
+    "config.api.for_people",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
-    "config.api.for_people",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
@@ -125,7 +124,7 @@ WHITENOISE_USE_FINDERS = not STATIC_ROOT.exists()
 
 # TLS ends at the ingress: it redirects, and whether its whole domain is HTTPS is not ours to say.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
-# The admin looks for the three middlewares by name; they are in `for_people`.
+# The admin looks for three middlewares by name; they are in `for_people`.
 SILENCED_SYSTEM_CHECKS += ["admin.E408", "admin.E409", "admin.E410"]
 SECURE_HSTS_SECONDS = env.between("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000, 0, 2**31)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
