@@ -40,11 +40,10 @@ from config.api import read_json
 from config.tracing import masked
 from payouts import tasks
 from payouts.filters import BoundedPaginator, beyond
-from payouts.models import AMOUNT_MIN, PAID_OR_REFUSED, Payout, PayoutChange, Status, Token, statuses_for
+from payouts.models import AMOUNT_MIN, MONEY, PAID_OR_REFUSED, TIMES, Payout, PayoutChange, Status, Token, statuses_for
 
-EDITABLE = ("amount", "currency", "user_id", "recipient_details", "comment")
+EDITABLE = (*MONEY, "comment")
 SHOWN = (*EDITABLE, "failure_reason", "gateway_reference", "note", "attempt")
-TIMES = ("created_at", "updated_at", "processed_at")
 EXPORTED = ("id", "status", *SHOWN, *TIMES, "deleted_at")
 EXPORTED_AT_ONCE = 1000
 # Whoever writes text can write a card's number into it.

@@ -40,6 +40,11 @@ DETAILS_MAX_BYTES = 16 * 1024
 DETAILS_MAX_DEPTH = 32
 COUNT_LIMIT = 10_000
 
+# What is to be paid: it can be changed only while the payout is NEW, or on its way back there.
+MONEY = ("user_id", "amount", "currency", "recipient_details")
+OUTCOME = ("status", "failure_reason", "gateway_reference")
+TIMES = ("created_at", "updated_at", "processed_at")
+
 
 class Currency(models.TextChoices):
     RUB = "RUB", _("Russian rouble")
@@ -110,7 +115,7 @@ def statuses_for(fields: Mapping[str, Any]) -> set[str]:
     allowed = {s.value for s in Status} - {Status.PROCESSING}
     if target:
         allowed = {source for source, targets in BY_HAND.items() if target in targets}
-    if fields.keys() & {"amount", "currency", "recipient_details", "user_id"}:
+    if fields.keys() & {*MONEY}:
         allowed &= {Status.FAILED if target == Status.NEW else Status.NEW}
     if ("failure_reason" in fields and target != Status.FAILED) or (
         "gateway_reference" in fields and target not in PAID_OR_REFUSED

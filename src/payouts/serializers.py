@@ -5,7 +5,7 @@ from django.db import models
 from django.utils.functional import cached_property
 from rest_framework import serializers
 
-from payouts.models import Payout, PayoutChange
+from payouts.models import MONEY, OUTCOME, TIMES, Payout, PayoutChange
 
 PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
@@ -74,22 +74,8 @@ class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
 
     class Meta:
         model = Payout
-        fields = (
-            "id",
-            "user_id",
-            "amount",
-            "currency",
-            "recipient_details",
-            "comment",
-            "status",
-            "failure_reason",
-            "gateway_reference",
-            "attempt",
-            "created_at",
-            "updated_at",
-            "processed_at",
-        )
-        read_only_fields: tuple[str, ...] = ("status", "failure_reason", "gateway_reference")
+        fields = ("id", *MONEY, "comment", *OUTCOME, "attempt", *TIMES)
+        read_only_fields: tuple[str, ...] = OUTCOME
         # REST framework looks for unique constraints at each request; PostgreSQL checks ours.
         validators: tuple[Any, ...] = ()
 
@@ -101,7 +87,7 @@ class PayoutPutSerializer(PayoutSerializer):
 
 class PayoutPatchSerializer(PayoutPutSerializer):
     class Meta(PayoutPutSerializer.Meta):
-        extra_kwargs = {name: {"required": False} for name in ("amount", "currency", "recipient_details")}
+        extra_kwargs = {name: {"required": False} for name in MONEY}
 
 
 class ChangeSerializer(BuiltOnce, serializers.ModelSerializer[PayoutChange]):
