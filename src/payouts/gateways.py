@@ -68,7 +68,7 @@ class SandboxGateway:
         return Answer.paid(f"sandbox-{payout.pk}")
 
 
-class HTTPGateway:
+class HTTPGateway(threading.local):
     """
     POSTs the payout with a key that stays the same until a person sends the payout back to NEW.
 
@@ -78,9 +78,7 @@ class HTTPGateway:
 
     PAID = (200, 201, 204)
     REFUSED = (400, 402, 422)
-
-    def __init__(self) -> None:
-        self.local = threading.local()
+    curl: pycurl.Curl = None
 
     def pay(self, payout: Payout) -> Answer:
         fields = ("amount", "currency", "recipient_details", "comment")
@@ -115,19 +113,18 @@ class HTTPGateway:
         return Answer.paid(str(reference) if isinstance(reference, str | int) else "")
 
     def _curl(self) -> pycurl.Curl:
-        curl = getattr(self.local, "curl", None)
         # What comes unasked, as an answer that is sent twice, would be taken for the next payout's.
-        if curl is None or (socket := curl.getinfo(pycurl.ACTIVESOCKET)) == -1 or speaks(socket):
-            curl = self.local.curl = pycurl.Curl()
-            curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
-            curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
+        if self.curl is None or (socket := self.curl.getinfo(pycurl.ACTIVESOCKET)) == -1 or speaks(socket):
+            self.curl = pycurl.Curl()
+            self.curl.setopt(pycurl.URL, settings.PAYOUT_GATEWAY_URL)
+            self.curl.setopt(pycurl.TIMEOUT_MS, int(settings.PAYOUT_GATEWAY_TIMEOUT * 1000))
             # Holds for an answer that does not state its length, too.
-            curl.setopt(pycurl.MAXFILESIZE, ANSWER_MAX_BYTES)
-            curl.setopt(pycurl.NOSIGNAL, 1)
+            self.curl.setopt(pycurl.MAXFILESIZE, ANSWER_MAX_BYTES)
+            self.curl.setopt(pycurl.NOSIGNAL, 1)
             # libcurl reads no SSL_CERT_FILE, and the wheel's looks only where Red Hat keeps its authorities.
             if certificates := ssl.get_default_verify_paths().cafile:
-                curl.setopt(pycurl.CAINFO, certificates)
-        return curl
+                self.curl.setopt(pycurl.CAINFO, certificates)
+        return self.curl
 
 
 @cache

@@ -159,7 +159,7 @@ def test_a_connection_is_kept(gateway, server):
     client = gateways.configured()
     payouts = [make_payout() for _ in range(3)]
     assert [client.pay(payout).status for payout in payouts] == [Status.COMPLETED] * 3
-    assert client.local.curl.getinfo(gateways.pycurl.NUM_CONNECTS) == 0
+    assert client.curl.getinfo(gateways.pycurl.NUM_CONNECTS) == 0
 
 
 @pytest.mark.parametrize(
