@@ -23,11 +23,9 @@ logger = logging.getLogger(__name__)
 TASK = "payouts.process"
 QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
 SILENT_SECONDS = 5
-PUBLISHING: dict[str, Any] = {"connect_timeout": 1}
-if app.conf.broker_url.startswith("amqp"):
-    PUBLISHING["transport_options"] = {"read_timeout": 1, "write_timeout": 1}
-elif app.conf.broker_url.startswith("redis"):
-    PUBLISHING["transport_options"] = {"socket_timeout": 1, "socket_connect_timeout": 1}
+ON_REDIS = app.conf.broker_url.startswith("redis")
+TIMEOUTS = ("socket_timeout", "socket_connect_timeout") if ON_REDIS else ("read_timeout", "write_timeout")
+PUBLISHING: Any = {"connect_timeout": 1, "transport_options": dict.fromkeys(TIMEOUTS, 1)}
 RETRY_LONGEST = timedelta(minutes=10)
 ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome.", ["outcome"])
 BELL_FAILURES = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")
@@ -72,21 +70,17 @@ class Bell(threading.local):
             logger.warning("the broker takes no message, recovery will pay instead: %r", error)
 
     def _send(self, payout_id: str) -> None:
-        if self.producer is None:
-            self._connect()
+        if self.producer:
+            try:
+                self._publish(payout_id)
+            except self.producer.connection.connection_errors:
+                # Closed since the last message; py-amqp notices before it writes anything. The broker may be back.
+                self._hang_up()
+        if not self.producer:
+            # No heartbeat: nobody would send it.
+            self.producer = app.amqp.Producer(app.connection_for_write(heartbeat=0, **PUBLISHING))
+            app.amqp.queues[QUEUE].bind(self.producer.channel).declare()
             self._publish(payout_id)
-            return
-        try:
-            self._publish(payout_id)
-        except self.producer.connection.connection_errors:
-            # Closed since the last message; py-amqp notices before it writes anything. The broker may be back.
-            self._hang_up()
-            self._send(payout_id)
-
-    def _connect(self) -> None:
-        # No heartbeat: nobody would send it.
-        self.producer = app.amqp.Producer(app.connection_for_write(heartbeat=0, **PUBLISHING))
-        app.amqp.queues[QUEUE].bind(self.producer.channel).declare()
 
     def _publish(self, payout_id: str) -> None:
         """Sends what `process.delay(payout_id)` would, which takes six times as long to compose it."""
