@@ -25,6 +25,8 @@ ORDERINGS = ("created_at", "-created_at", "amount", "-amount")
 SEARCH_MAX_LENGTH = 200
 # Converts to UTC, as PostgreSQL takes no offset of 16 hours or more.
 moment = partial(serializers.DateTimeField, default_timezone=UTC)
+row = partial(Func, function="ROW", output_field=models.Field())
+BIGGEST = models.BigIntegerField.MAX_BIGINT
 
 
 class PayoutQuery(BuiltOnce):
@@ -34,11 +36,7 @@ class PayoutQuery(BuiltOnce):
         choices=Status.choices, source="status__in", help_text="In any of these; may be repeated."
     )
     currency = serializers.ChoiceField(choices=Currency.choices, help_text="In this currency.")
-    user_id = PlainIntegerField(
-        min_value=-models.BigIntegerField.MAX_BIGINT - 1,
-        max_value=models.BigIntegerField.MAX_BIGINT,
-        help_text="Of this user.",
-    )
+    user_id = PlainIntegerField(min_value=-BIGGEST - 1, max_value=BIGGEST, help_text="Of this user.")
     amount_min = PlainDecimalField(AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__gte", help_text="At least this much.")
     amount_max = PlainDecimalField(AMOUNT_DIGITS, AMOUNT_PLACES, source="amount__lte", help_text="At most this much.")
     created_after = moment(source="created_at__gte", help_text="Created then or later.")
@@ -105,7 +103,11 @@ class PayoutPagination(PageNumberPagination):
         token = request.query_params.get("cursor")
         backwards = False
         if token:
-            value, pk, backwards = read_cursor(token, order)
+            try:
+                # Signed by us, and for this order, so that what is in it needs no other check.
+                value, pk, backwards = signing.loads(token, salt=f"payouts.cursor.{order}")
+            except signing.BadSignature as error:
+                raise ValidationError({"cursor": [_("Not a cursor of this list.")]}) from error
             queryset = beyond(queryset, order, value, pk, backwards=backwards)
         # One row more than the page tells whether there is another page.
         rows = list((queryset.reverse() if backwards else queryset)[: size + 1])
@@ -137,20 +139,8 @@ def link(request: Request, order: str, edge: Any, *, backwards: bool) -> str:
     return replace_query_param(request.build_absolute_uri(), "cursor", token)
 
 
-def read_cursor(token: str, order: str) -> Any:
-    try:
-        # Signed by us, and for this order, so that what is in it needs no other check.
-        return signing.loads(token, salt=f"payouts.cursor.{order}")
-    except signing.BadSignature as error:
-        raise ValidationError({"cursor": [_("Not a cursor of this list.")]}) from error
-
-
 def beyond(queryset: QuerySet, order: str, value: str, pk: str, *, backwards: bool) -> QuerySet:
     """Compares both columns as one row: an index serves that, and equal values neither repeat nor get lost."""
     here, there = row(order.removeprefix("-"), "id"), row(Value(value), Value(pk))
     ascending = order.startswith("-") == backwards
     return queryset.filter(GreaterThan(here, there) if ascending else LessThan(here, there))
-
-
-def row(*expressions: Any) -> Func:
-    return Func(*expressions, function="ROW", output_field=models.Field())
