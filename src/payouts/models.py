@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -392,13 +393,6 @@ class Payout(models.Model):
         return bool(self.lease_until and (self.note or self.lease_until < now()))
 
 
-class ExactDecoder(json.JSONDecoder):
-    """Leaves decimals as they are written, so that an amount of 5.00 is not 5.0."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(parse_float=str, **options)
-
-
 class PayoutChange(models.Model):
     """
     One change of a payout, written by a trigger (see the migration), so that nothing changes unseen.
@@ -410,7 +404,8 @@ class PayoutChange(models.Model):
     at = models.DateTimeField()
     operation = models.TextField()
     changed_by = models.TextField()
-    changes = models.JSONField(decoder=ExactDecoder)
+    # Decimals stay as they are written, so that an amount of 5.00 is not 5.0.
+    changes = models.JSONField(decoder=partial(json.JSONDecoder, parse_float=str))  # type: ignore[arg-type]
 
     class Meta:
         verbose_name = _("change")
