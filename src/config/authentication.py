@@ -1,7 +1,5 @@
 """Who calls: a machine by its token, staff by password or by the admin's session."""
 
-import hmac
-import secrets
 import time
 from typing import Any
 
@@ -12,6 +10,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends import db
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
+from django.utils.crypto import salted_hmac
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.throttling import BaseThrottle
 
@@ -22,11 +21,10 @@ MAX_FAILURES = 10
 REMEMBERED_SECONDS = 300
 # A revoked token stops working within this time.
 REVOKED_WITHIN_SECONDS = 1
-KEY = secrets.token_bytes(32)
 
 
 def sealed(*parts: str | None) -> str:
-    return hmac.digest(KEY, repr(parts).encode(), "sha256").hex()
+    return salted_hmac("payouts", repr(parts), algorithm="sha256").hexdigest()
 
 
 def refuse_after_failures(*names: str) -> None:
@@ -116,6 +114,5 @@ def login(request: HttpRequest) -> HttpResponse:
     try:
         return admin.site.login(request)
     except exceptions.Throttled as error:
-        return HttpResponse(
-            str(error), "text/plain", error.status_code, headers={"Retry-After": str(REMEMBERED_SECONDS)}
-        )
+        headers = {"Retry-After": str(REMEMBERED_SECONDS)}
+        return HttpResponse(str(error), "text/plain", error.status_code, headers=headers)
