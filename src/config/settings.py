@@ -140,19 +140,16 @@ AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.Mi
 LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "config.authentication"
 
-DATABASE_URL = env.url_of("DATABASE_URL", "", "postgresql", "postgres")
-DATABASE: dict[str, Any] = (
-    env.get_value("DATABASE_URL", cast=env.db_url_config)
-    if DATABASE_URL
-    else {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": env("DB_NAME", default="payouts"),
-        "USER": env("DB_USER", default="payouts"),
-        "PASSWORD": env("DB_PASSWORD", default=""),
-        "HOST": env("DB_HOST", default="localhost"),
-        "PORT": env.between("DB_PORT", 5432, 1, 65535),
-    }
-)
+BY_PARTS = {
+    "ENGINE": "django.db.backends.postgresql",
+    "NAME": env("DB_NAME", default="payouts"),
+    "USER": env("DB_USER", default="payouts"),
+    "PASSWORD": env("DB_PASSWORD", default=""),
+    "HOST": env("DB_HOST", default="localhost"),
+    "PORT": env.between("DB_PORT", 5432, 1, 65535),
+}
+env.url_of("DATABASE_URL", "", "postgresql", "postgres")
+DATABASE: dict[str, Any] = env.get_value("DATABASE_URL", cast=env.db_url_config, default=BY_PARTS)
 
 
 def speaks(descriptor: int) -> bool:
@@ -269,17 +266,16 @@ CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 # LOGGING below holds for the worker too.
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_REDIRECT_STDOUTS = False
+# Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
+CELERY_BROKER_TRANSPORT_OPTIONS: Any = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 if CELERY_BROKER_URL.startswith("filesystem://"):
     folder = urlsplit(CELERY_BROKER_URL).path
-    CELERY_BROKER_TRANSPORT_OPTIONS = {
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {
         "data_folder_in": folder,
         "data_folder_out": folder,
         "control_folder": f"{folder}/control",
         "polling_interval": 0.1,
     }
-else:
-    # Refused once is refused: the bell does not wait, and a worker has its own, endless retries.
-    CELERY_BROKER_TRANSPORT_OPTIONS = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 if CELERY_BROKER_URL.startswith("redis"):
     # A cast runs only where the setting is set, and what it raises becomes the one line of `Env`.
     env.get_value("CELERY_BROKER_URL", cast=lambda _url: import_module("redis"))
