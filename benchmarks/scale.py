@@ -8,7 +8,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +90,8 @@ def actions(client: Any) -> dict[str, Callable[[], Any]]:
     urls["one"] = f"/api/v1/payouts/{some}/"
     urls["history"] = f"/api/v1/payouts/{some}/history/"
     return {name: lambda url=url: client.get(url) for name, url in urls.items()} | {
-        "recovery: claim NEW": lambda: Payout.objects.claim_new(timedelta(0)),
-        "recovery: claim overdue": Payout.objects.claim_overdue,
+        "recovery: claim NEW": lambda: Payout.objects.claim_due(Status.NEW),
+        "recovery: claim overdue": lambda: Payout.objects.claim_due(Status.PROCESSING),
         "claim": lambda: Payout.objects.claim(some),
         "finish": lambda: Payout.objects.finish(held, Status.COMPLETED),
     }

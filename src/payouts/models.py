@@ -148,23 +148,17 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         """Takes the payout for one attempt. Of any number of claims at once, one gets the row."""
         return self._claim("%(id)s", id=pk)
 
-    def claim_new(self, waited: timedelta, since: datetime | None = None) -> "Payout | None":
-        """Takes the oldest NEW one created at or after `since` whose bell should have been answered by now."""
+    def claim_due(self, status: Status, since: datetime | None = None) -> "Payout | None":
+        """Takes the NEW one that waits longest for its bell to be answered, or the one whose lease ran out first."""
+        waiting, leased = ("created_at", settings.PAYOUT_RECOVERY_INTERVAL), ("lease_until", timedelta())
+        column, waited = waiting if status == Status.NEW else leased
         return self._claim(
-            """(SELECT id FROM payouts_payout
-                 WHERE status = 'NEW' AND deleted_at IS NULL AND created_at < statement_timestamp() - %(waited)s
-                   AND created_at >= coalesce(%(since)s::timestamptz, '-infinity')
-                 ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)""",
+            f"""(SELECT id FROM payouts_payout
+                 WHERE status = '{status}' AND deleted_at IS NULL AND {column} < statement_timestamp() - %(waited)s
+                   AND {column} >= coalesce(%(since)s::timestamptz, '-infinity')
+                 ORDER BY {column} LIMIT 1 FOR UPDATE SKIP LOCKED)""",  # noqa: S608
             waited=waited,
             since=since,
-        )
-
-    def claim_overdue(self) -> "Payout | None":
-        """Takes the PROCESSING one whose lease ran out first: its worker died, or its outcome is unknown."""
-        return self._claim(
-            """(SELECT id FROM payouts_payout
-                 WHERE status = 'PROCESSING' AND deleted_at IS NULL AND lease_until < statement_timestamp()
-                 ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED)"""
         )
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":

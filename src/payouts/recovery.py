@@ -8,9 +8,8 @@ import logging
 import random
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from config.celery import app
 from config.health import AWAY, hang_up
 from config.settings import refuse
 from payouts import tasks
-from payouts.models import Payout
+from payouts.models import Payout, Status
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def beat() -> None:
         HEARTBEAT.touch()
 
 
-def recover(claim: Callable[[datetime | None], Payout | None], actor: str, stopping: threading.Event) -> None:
+def recover(status: Status, actor: str, stopping: threading.Event) -> None:
     """Every now and then pays, one by one, until nothing is due."""
     tracing.actor.set(actor)
     rest = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_REST)
@@ -56,8 +55,9 @@ def recover(claim: Callable[[datetime | None], Payout | None], actor: str, stopp
         try:
             beat()
             since = None
-            while not stopping.is_set() and (payout := claim(since)):
+            while not stopping.is_set() and (payout := Payout.objects.claim_due(status, since)):
                 # While anybody's transaction is open, the paid stay in the index: beginning anew would read past them.
+                # A lease ends later than its payout was created, so that passes by none of the PROCESSING.
                 since = None if random.random() < LOOK_BACK_SHARE else payout.created_at  # noqa: S311
                 pay(payout)
             told.clear()
@@ -100,14 +100,10 @@ class Recovery(bootsteps.StartStopStep):
                 start_http_server(settings.METRICS_PORT)
             except OSError as error:
                 refuse("METRICS_PORT", error)
-        claims = (
-            lambda since: Payout.objects.claim_new(settings.PAYOUT_RECOVERY_INTERVAL, since),
-            lambda _since: Payout.objects.claim_overdue(),
-        )
         beat()
         self.threads = [
-            threading.Thread(target=recover, args=(claim, f"recovery {worker.hostname}", self.stopping), daemon=True)
-            for claim in claims * THREADS
+            threading.Thread(target=recover, args=(status, f"recovery {worker.hostname}", self.stopping), daemon=True)
+            for status in (Status.NEW, Status.PROCESSING) * THREADS
         ]
         for thread in self.threads:
             thread.start()

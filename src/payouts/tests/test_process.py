@@ -50,7 +50,7 @@ def test_a_note_says_why_the_outcome_is_unknown_until_it_is_known():
     payout = processed(recipient_details={"number": UNKNOWN_NUMBER}, note="sent back")
     assert payout.note == "the sandbox does not say"
     Payout.objects.filter(pk=payout.pk).update(lease_until=Now(), recipient_details={"number": "4111111111111111"})
-    assert Payout.objects.claim_overdue().note == "the sandbox does not say"
+    assert Payout.objects.claim_due(Status.PROCESSING).note == "the sandbox does not say"
     Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
     process(str(payout.pk))
     assert (row(payout).status, row(payout).note) == (Status.COMPLETED, "")

@@ -69,7 +69,8 @@ def test_what_a_list_reads_does_not_grow_with_the_table(api):
     assert {query for query in LISTS if many[query] > 1.5 * few[query] + 10} == set(), (few, many)
 
 
-def test_what_an_attempt_reads_does_not_grow_with_those_that_wait():
+def test_what_an_attempt_reads_does_not_grow_with_those_that_wait(settings):
+    settings.PAYOUT_RECOVERY_INTERVAL = timedelta(0)
     fill(101, 5_000)
     # All at once, so that PostgreSQL does not know of them yet.
     fields = "user_id, amount, currency, recipient_details, comment, status, failure_reason, lease_until,"
@@ -87,7 +88,7 @@ def test_what_an_attempt_reads_does_not_grow_with_those_that_wait():
     new, held = make_payout(), make_processing(lease_is_over=False)
     attempt = {
         "claim": lambda: payouts.claim(new.pk),
-        "claim from the last one on": lambda: payouts.claim_new(timedelta(0), new.created_at),
+        "claim from the last one on": lambda: payouts.claim_due(Status.NEW, new.created_at),
         "finish": lambda: payouts.finish(held, Status.COMPLETED),
     }
     counted = {name: read(act) for name, act in attempt.items()}
