@@ -35,24 +35,21 @@ info = openapi.Info(title="Payouts", default_version="v1", description=DESCRIPTI
 view = get_schema_view(info, public=True, permission_classes=[MayReadDocs])
 
 
-TEXT = openapi.Schema(type=openapi.TYPE_STRING)
-TEXTS = openapi.Schema(type=openapi.TYPE_ARRAY, items=TEXT)
+TEXT = openapi.Schema(type="string")
+TEXTS = openapi.Schema(type="array", items=TEXT)
 SCHEMAS = {
     "Error": openapi.Schema(
-        type=openapi.TYPE_OBJECT,
-        required=["detail"],
-        properties={"detail": TEXT},
-        example={"detail": "What is wrong, in a sentence."},
+        type="object", required=["detail"], properties={"detail": TEXT}, example={"detail": "What is wrong, in words."}
     ),
     "FieldErrors": openapi.Schema(
-        type=openapi.TYPE_OBJECT,
+        type="object",
         description="The messages by the name of the field that they are about, or `detail` alone.",
         properties={"detail": TEXT},
         additional_properties=TEXTS,
         example={"amount": ["Ensure this value is greater than or equal to 0.01."]},
     ),
     "Conflict": openapi.Schema(
-        type=openapi.TYPE_OBJECT,
+        type="object",
         required=["detail", "status", "allowed"],
         properties={"detail": TEXT, "status": TEXT, "allowed": TEXTS},
         example={"detail": "A payout that is COMPLETED does not allow this.", "status": "COMPLETED", "allowed": []},
@@ -82,11 +79,9 @@ SUCCESSES = {
     "201": "The payout is accepted. `Location` is where to follow it.",
     "204": "It is deleted, and never paid if it was not yet.",
 }
-HEADERS = {
-    "201": {"Location": {"type": "string", "format": "uri", "description": "Where the payout is."}},
-    "429": {"Retry-After": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds to wait."}},
-    "503": {"Retry-After": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds to wait."}},
-}
+LOCATION = {"Location": {"type": "string", "format": "uri", "description": "Where the payout is."}}
+RETRY_AFTER = {"Retry-After": {"type": "string", "pattern": "^[0-9]+$", "description": "Seconds to wait."}}
+HEADERS = {"201": LOCATION, "429": RETRY_AFTER, "503": RETRY_AFTER}
 REPLAYED = {"Idempotent-Replayed": {"type": "string", "enum": ["true"], "description": "The key was there before."}}
 ANSWER_ID = {"X-Request-ID": {"type": "string", "description": "What to quote when you ask for help."}}
 EXAMPLES = {
@@ -105,14 +100,14 @@ IDEMPOTENCY_KEY = openapi.Parameter(
     "Idempotency-Key",
     openapi.IN_HEADER,
     description="A name of your own for this request, to retry it safely. 1 to 255 printable characters.",
-    type=openapi.TYPE_STRING,
+    type="string",
     pattern=f"^[!-~]([ -~]{{0,{IDEMPOTENCY_KEY_MAX_LENGTH - 2}}}[!-~])?$",
 )
 REQUEST_ID = openapi.Parameter(
     "X-Request-ID",
     openapi.IN_HEADER,
     description="A name of your own for this request in every log line. 1 to 128 of `A-Z a-z 0-9 _ . : / + = @ -`.",
-    type=openapi.TYPE_STRING,
+    type="string",
 )
 
 
@@ -123,7 +118,7 @@ class LimitsInspector(FieldInspector):
         if obj.read_only:
             result.pop("minLength", None)
         if isinstance(result, openapi.Parameter):
-            result.allow_empty_value = result.type != openapi.TYPE_ARRAY
+            result.allow_empty_value = result.type != "array"
         if isinstance(obj, DecimalField):
             cents, more = f"[0-9]{{1,{AMOUNT_PLACES}}}", f"[0-9]{{0,{AMOUNT_DIGITS - AMOUNT_PLACES - 1}}}"
             positive = rf"^0*([1-9]{more}(\.{cents})?|0\.(0[1-9]|[1-9][0-9]?))$"
