@@ -135,6 +135,8 @@ class DaysFilter(RangeDateFilter):
 
 
 class DetailsField(forms.JSONField):
+    # By themselves only a model's form asks them.
+    default_validators = field("recipient_details").validators
     # Not {}, which is wrong.
     empty_values = ("", None)
 
@@ -177,12 +179,7 @@ class ReasonForm(BaseDialogForm):
 class SendBackForm(ReasonForm):
     amount = field("amount").formfield(required=False, min_value=AMOUNT_MIN, widget=UnfoldAdminTextInputWidget)
     recipient_details = field("recipient_details").formfield(
-        form_class=DetailsField,
-        required=False,
-        widget=SHORT,
-        initial=InvalidJSONInput(""),
-        # By itself only a model's form asks them.
-        validators=field("recipient_details").validators,
+        form_class=DetailsField, required=False, widget=SHORT, initial=InvalidJSONInput("")
     )
     field_order = ("amount", "recipient_details")
 
