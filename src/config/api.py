@@ -26,7 +26,6 @@ DRAINED_CHUNKS = 160
 class PayloadTooLarge(exceptions.APIException):
     status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
     default_detail = format_lazy(_("The body is longer than {limit} bytes."), limit=MAX_BODY_BYTES)
-    default_code = "too_large"
 
 
 class LengthRequired(exceptions.APIException):
