@@ -235,6 +235,8 @@ SWAGGER_SETTINGS = {
         "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Token`, space, token"},
         "password": {"type": "basic"},
     },
+    # None asks for any of these. A wrong token is a 401 even where none is asked for.
+    "SECURITY_REQUIREMENTS": None if API_AUTH == "required" else [],
     "DEFAULT_INFO": "config.openapi.info",
     "DEFAULT_AUTO_SCHEMA_CLASS": "config.openapi.AutoSchema",
 }

@@ -141,7 +141,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
             raise Conflict(self.get_object())
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @action(detail=True, serializer_class=ChangeSerializer)
+    @action(detail=True, suffix="List", serializer_class=ChangeSerializer)
     def history(self, request: Request, pk: UUID) -> Response:
         changes: Any = PayoutChange.objects.filter(payout_id=pk)
         page = self.paginate_queryset(changes)
