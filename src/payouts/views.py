@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
-from rest_framework import exceptions, status
+from rest_framework import exceptions
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,14 +19,6 @@ from payouts.models import BY_HAND, IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutCh
 from payouts.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
 
 IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
-
-
-class Conflict(exceptions.APIException):
-    status_code = status.HTTP_409_CONFLICT
-
-    def __init__(self, payout: Payout) -> None:
-        detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
-        super().__init__({"detail": detail, "status": payout.status, "allowed": BY_HAND.get(payout.status, ())})
 
 
 class PayoutViewSet(ModelViewSet[Payout]):
@@ -112,7 +104,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         tasks.ring(payout)
         data = serializer.to_representation(payout)
         location = request.build_absolute_uri(f"{request.path}{data['id']}/")
-        return Response(data, status.HTTP_201_CREATED, headers={"Location": location})
+        return Response(data, 201, headers={"Location": location})
 
     def replay(self, payout: Payout, fields: Mapping[str, Any]) -> Response:
         if payout.fingerprint != fingerprint(fields):
@@ -128,18 +120,21 @@ class PayoutViewSet(ModelViewSet[Payout]):
         change.is_valid(raise_exception=True)
         fields = change.validated_data
         # The guarded UPDATE comes first: what a read said before it could be wrong by then.
-        changed = not fields or Payout.objects.change(kwargs["pk"], fields)
+        if fields and not Payout.objects.change(kwargs["pk"], fields):
+            return self.conflict()
         payout = self.get_object()
-        if not changed:
-            raise Conflict(payout)
         if fields.get("status") == Status.NEW:
             tasks.ring(payout)
         return Response(PayoutSerializer(payout).data)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        if not Payout.objects.remove(kwargs["pk"]):
-            raise Conflict(self.get_object())
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        return Response(status=204) if Payout.objects.remove(kwargs["pk"]) else self.conflict()
+
+    def conflict(self) -> Response:
+        payout = self.get_object()
+        detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
+        allowed = BY_HAND.get(payout.status, ())
+        return Response({"detail": detail, "status": payout.status, "allowed": allowed}, 409)
 
     @action(detail=True, suffix="List", serializer_class=ChangeSerializer)
     def history(self, request: Request, pk: UUID) -> Response:
