@@ -216,7 +216,6 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["config.api.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
     "EXCEPTION_HANDLER": "config.errors.exception_handler",
-    "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 UNFOLD = {
     "SITE_TITLE": gettext_lazy("Payouts"),

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from rest_framework.test import APIClient
 
+APIClient.default_format = "json"
+
 
 def pytest_collection_modifyitems(items):
     """Long files first, so that none is left alone at the end; pytest-django puts what needs no rollback last."""
