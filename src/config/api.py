@@ -13,9 +13,8 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, UnreadablePostError
 from django.middleware.locale import LocaleMiddleware
 from django.utils import translation
-from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
-from rest_framework import exceptions, negotiation, parsers, renderers, status
+from rest_framework import exceptions, negotiation, parsers, renderers
 from rest_framework.request import Request
 from rest_framework.utils import json
 
@@ -23,16 +22,12 @@ MAX_BODY_BYTES = 64 * 1024
 DRAINED_CHUNKS = 160
 
 
-class PayloadTooLarge(exceptions.APIException):
-    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
-    default_detail = format_lazy(_("The body is longer than {limit} bytes."), limit=MAX_BODY_BYTES)
+class Refused(exceptions.APIException):
+    """For what REST framework has no exception."""
 
-
-class LengthRequired(exceptions.APIException):
-    """Django would read a body without a length as an empty one."""
-
-    status_code = status.HTTP_411_LENGTH_REQUIRED
-    default_detail = _("Content-Length is required.")
+    def __init__(self, status_code: int, detail: Any, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.status_code, self.wait = status_code, retry_after
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -79,7 +74,7 @@ class StrictJSONParser(parsers.BaseParser):
             for _chunk in range(DRAINED_CHUNKS if len(body) > MAX_BODY_BYTES else 0):
                 stream.read(MAX_BODY_BYTES)
         if len(body) > MAX_BODY_BYTES:
-            raise PayloadTooLarge
+            raise Refused(413, _("The body is longer than {limit} bytes.").format(limit=MAX_BODY_BYTES))
         if len(body) < int((parser_context or {})["request"].META["CONTENT_LENGTH"]):
             raise exceptions.ParseError(_("The body is shorter than its Content-Length."))
         return read_json(body)

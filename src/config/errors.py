@@ -8,15 +8,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
 from psycopg.errors import QueryCanceled
-from rest_framework import status, views
+from rest_framework import views
 from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.response import Response
 
+from config.api import Refused
 from config.health import AWAY, hang_up
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER_SECONDS = "5"
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
@@ -28,25 +27,19 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
         hang_up()
-        return Response(
-            {"detail": gettext("The database is not available.")},
-            status=status.HTTP_503_SERVICE_UNAVAILABLE,
-            headers={"Retry-After": RETRY_AFTER_SECONDS},
-        )
+        error = Refused(503, _("The database is not available."), retry_after=5)
     return views.exception_handler(error, context)
 
 
 @csrf_exempt
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    return JsonResponse(
-        {"detail": gettext("There is nothing here. Paths end with a slash.")}, status=status.HTTP_404_NOT_FOUND
-    )
+    return JsonResponse({"detail": gettext("There is nothing here. Paths end with a slash.")}, status=404)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
-    return JsonResponse({"detail": ParseError.default_detail}, status=status.HTTP_400_BAD_REQUEST)
+    return JsonResponse({"detail": ParseError.default_detail}, status=400)
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
     detail = gettext("This is our mistake, not yours. Check what became of the payout, and report the X-Request-ID.")
-    return JsonResponse({"detail": detail}, status=status.HTTP_500_INTERNAL_SERVER_ERROR)
+    return JsonResponse({"detail": detail}, status=500)

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
-from config.api import LengthRequired, Negotiation
+from config.api import Negotiation, Refused
 from config.tracing import actor
 from payouts import tasks
 from payouts.filters import PayoutPagination, PayoutQuery
@@ -78,7 +78,8 @@ class PayoutViewSet(ModelViewSet[Payout]):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if "Transfer-Encoding" in request.headers:
-            raise LengthRequired
+            # Django would read a body without a length as an empty one.
+            raise Refused(411, _("Content-Length is required."))
         super().initial(request, *args, **kwargs)
         actor.set(request.user.get_username() or actor.get())
 
