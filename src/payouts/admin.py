@@ -15,12 +15,12 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, ProgrammingError, connection
 from django.db.models import JSONField
 from django.db.models.functions import Now
 from django.forms.fields import InvalidJSONInput
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.timezone import get_current_timezone, localtime, now
@@ -37,7 +37,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidg
 
 from config import tracing
 from config.api import read_json
-from config.tracing import masked
+from config.tracing import CARD_NUMBER, masked
 from payouts import tasks
 from payouts.filters import BoundedPaginator, beyond
 from payouts.models import AMOUNT_MIN, MONEY, PAID_OR_REFUSED, TIMES, Payout, PayoutChange, Status, Token, statuses_for
@@ -48,6 +48,8 @@ EXPORTED = ("id", "status", *SHOWN, *TIMES, "deleted_at")
 EXPORTED_AT_ONCE = 1000
 # Whoever writes text can write a card's number into it.
 MASKED = ("recipient_details", "comment", "failure_reason", "note")
+# A guess at what is masked can be compared with the last one.
+UNFILTERED = (*MASKED, "fingerprint")
 CHANGES_SHOWN = 200
 DOUBT = "DOUBT"
 # Otherwise Unfold would show the code, not the label, of a status that has no colour.
@@ -82,10 +84,18 @@ def moment(value: datetime | None) -> str:
     return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else ""
 
 
-def too_slow(request: HttpRequest, error: OperationalError) -> HttpResponse:
-    if not isinstance(error.__cause__, QueryCanceled):
+# What PostgreSQL or a date makes of an address that somebody has edited.
+UNUSABLE = (DataError, OverflowError, ProgrammingError)
+
+
+def not_found(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Says why there is no list."""
+    if isinstance(error, UNUSABLE):
+        messages.error(request, _("These filters cannot be used."))
+    elif isinstance(error.__cause__, QueryCanceled):
+        messages.error(request, _("This takes too long. Narrow it by user or dates."))
+    else:
         raise error
-    messages.error(request, _("This takes too long. Narrow it by user or dates."))
     return redirect("admin:index")
 
 
@@ -161,6 +171,10 @@ class PayoutForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.initial["seen"] = self.instance.updated_at.isoformat()
 
+    def clean_comment(self) -> str:
+        """With its own line breaks, not those of a browser."""
+        return self.cleaned_data["comment"].replace("\r\n", "\n")
+
     def clean(self) -> None:
         if self.cleaned_data.get("seen") != self.initial["seen"]:
             raise ValidationError(OVERTAKEN)
@@ -170,7 +184,13 @@ SHORT = UnfoldAdminTextareaWidget(attrs={"rows": 3})
 
 
 class ReasonForm(BaseDialogForm):
+    # What the gateway says of one key says nothing of the next one, which it may have got meanwhile.
+    key = forms.CharField(widget=forms.HiddenInput)
     note = field("note").formfield(label=_("Reason"), widget=SHORT)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["key"] = get_object_or_404(Payout, pk=self.object_id).key
 
     def clean_note(self) -> str:
         return tracing.without_card_numbers(self.cleaned_data["note"])
@@ -187,8 +207,9 @@ class SendBackForm(ReasonForm):
 class SettleForm(ReasonForm):
     choices = [(status, status.label) for status in PAID_OR_REFUSED]
     status = forms.ChoiceField(label=_("Outcome"), choices=choices, widget=UnfoldAdminRadioSelectWidget)
+    key = forms.CharField(label=_("the gateway's key"), widget=UnfoldAdminTextInputWidget(attrs={"readonly": True}))
     gateway_reference = field("gateway_reference").formfield(widget=UnfoldAdminTextInputWidget)
-    field_order = ("status", "gateway_reference")
+    field_order = ("key", "status", "gateway_reference")
 
 
 def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | None = None) -> Any:
@@ -197,11 +218,12 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
     def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         tracing.actor.set(request.user.get_username())
         said = {key: form.cleaned_data[key] for key in form.base_fields if not key.startswith("_")}
+        key = said.pop("key")
         asked = {key: value for key, value in said.items() if value not in ("", None)}
         fields = {"status": target, **asked}
         change = Payout.objects.settle if name == "settle_doubt" else Payout.objects.change
         payout = self.get_object(request, object_id)
-        if payout and change(payout.pk, fields):
+        if payout and payout.key == key and change(payout.pk, fields, submission=payout.submission):
             messages.success(request, _("Done. The history names you and your reason."))
             if target == Status.NEW:
                 tasks.ring(payout)
@@ -287,7 +309,7 @@ class PayoutAdmin(ModelAdmin):
 
     @display(description=_("the gateway's key"))
     def key(self, payout: Payout) -> str:
-        return f"{payout.pk}:{payout.submission}"
+        return payout.key
 
     @display(description=_("what happens next"))
     def outlook(self, payout: Payout) -> str:
@@ -296,7 +318,7 @@ class PayoutAdmin(ModelAdmin):
 
     def lookup_allowed(self, lookup: str, *args: Any) -> bool:
         # Otherwise one could ask, digit by digit, for what is not shown.
-        return lookup.split("__", maxsplit=1)[0] not in MASKED
+        return lookup.split("__", maxsplit=1)[0] not in UNFILTERED
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """Searches only what has an index."""
@@ -304,7 +326,12 @@ class PayoutAdmin(ModelAdmin):
             return queryset.filter(pk=UUID(search_term)), False
         if search_term.isdecimal() and (of_user := queryset.filter(user_id=search_term)).exists():
             return of_user, False
-        return queryset.saying(search_term) if search_term else queryset, False
+        if not search_term:
+            return queryset, False
+        found = queryset.saying(search_term)
+        # Nor by words, four digits each.
+        whole = request.user.has_perm("payouts.view_card_numbers")
+        return found if whole else found.exclude(comment__regex=CARD_NUMBER), False
 
     def get_object(self, request: HttpRequest, *args: Any) -> Payout | None:
         payout = super().get_object(request, *args)
@@ -332,8 +359,8 @@ class PayoutAdmin(ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         try:
             return super().changelist_view(request, extra_context)
-        except OperationalError as error:
-            return too_slow(request, error)
+        except (OperationalError, *UNUSABLE) as error:
+            return not_found(request, error)
 
     def changeform_view(self, request: HttpRequest, object_id: Any = None, *args: Any, **kwargs: Any) -> HttpResponse:
         payout = self.get_object(request, object_id)
@@ -363,8 +390,8 @@ class PayoutAdmin(ModelAdmin):
             first = list(found[:EXPORTED_AT_ONCE])
         except IncorrectLookupParameters:
             return redirect("admin:payouts_payout_changelist")
-        except OperationalError as error:
-            return too_slow(request, error)
+        except (OperationalError, *UNUSABLE) as error:
+            return not_found(request, error)
         # `writerow` returns what `write` does: here, the line.
         writer = csv.writer(SimpleNamespace(write=lambda line: line))
         lines = (writer.writerow(map(cell, row)) for row in rows(request, found, first))
@@ -452,7 +479,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         try:
             return {**context, **recent()}
         except OperationalError as error:
-            too_slow(request, error)
+            not_found(request, error)
     return context
 
 
@@ -472,7 +499,7 @@ def recent() -> dict[str, Any]:
         for _hour, status, currency, _reason, number, total in groups
         if currency
     ]
-    failures = [[reason, number] for *_others, reason, number, _total in groups if reason][:REASONS_SHOWN]
+    failures = [[masked(reason), number] for *_others, reason, number, _total in groups if reason][:REASONS_SHOWN]
     hours = [now().replace(minute=0, second=0, microsecond=0) - timedelta(hours=ago) for ago in range(23, -1, -1)]
     counted = {(hour, status): number for hour, status, *_others, number, _total in groups if hour}
     bars = [

@@ -83,8 +83,7 @@ class HTTPGateway(threading.local):
     def pay(self, payout: Payout) -> Answer:
         fields = ("amount", "currency", "recipient_details", "comment")
         request = {"id": payout.pk, **{name: getattr(payout, name) for name in fields}}
-        key = f"{payout.pk}:{payout.submission}"
-        headers = ["Content-Type: application/json", f"Idempotency-Key: {key}"]
+        headers = ["Content-Type: application/json", f"Idempotency-Key: {payout.key}"]
         if settings.PAYOUT_GATEWAY_TOKEN:
             headers.append(f"Authorization: Bearer {settings.PAYOUT_GATEWAY_TOKEN}")
         curl = self._curl()

@@ -256,13 +256,13 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         """
         return self.filter(status__in=statuses_for(fields), **seen)._by_hand(pk, fields)
 
-    def settle(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
+    def settle(self, pk: UUID, fields: Mapping[str, Any], **seen: Any) -> bool:
         """
         Settles a payout in doubt by hand, on the gateway's word.
 
         The new attempt number fences off its worker, whose `finish` then finds no row.
         """
-        return self.in_doubt()._by_hand(pk, {**fields, "attempt": F("attempt") + 1, "lease_until": None})
+        return self.in_doubt().filter(**seen)._by_hand(pk, {**fields, "attempt": F("attempt") + 1, "lease_until": None})
 
     def _by_hand(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
         values = {**fields, "updated_at": Now(), "changed_by": changed_by()}
@@ -380,6 +380,11 @@ class Payout(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+    @property
+    def key(self) -> str:
+        """What the gateway knows it by."""
+        return f"{self.pk}:{self.submission}"
 
     @property
     def is_in_doubt(self) -> bool:

@@ -62,7 +62,7 @@ def edit(client, payout, **fields):
 
 
 def act(client, payout, action, **fields):
-    return client.post(f"{LIST}{payout.pk}/{action}/", {**REASON, **fields})
+    return client.post(f"{LIST}{payout.pk}/{action}/", {**REASON, "key": payout.key, **fields})
 
 
 def exported(client, query=""):
@@ -323,6 +323,17 @@ def test_a_hand_overtakes_the_worker(boss):
     assert settled["status"] == "FAILED"
 
 
+@pytest.mark.parametrize(("status", "action"), [(Status.PROCESSING, "settle_doubt"), (Status.FAILED, "send_back")])
+def test_what_the_gateway_says_of_one_key_settles_no_other(boss, status, action):
+    payout = make_payout(status, **(DOUBTFUL if status == Status.PROCESSING else {}))
+    assert payout.key in boss.get(f"{LIST}{payout.pk}/{action}/").content.decode()
+    Payout.objects.filter(pk=payout.pk).update(submission=2)
+    before = row(payout)
+    act(boss, payout, action, status="FAILED")
+    assert "Nothing was changed" in boss.get(page_of(payout)).content.decode()
+    assert row(payout) == before
+
+
 def test_a_reason_keeps_no_card_number(boss):
     payout = make_payout()
     act(boss, payout, "settle", status="FAILED", note=f"no card {CARD}")
@@ -367,10 +378,29 @@ def test_card_numbers_are_whole_only_to_whom_is_allowed(permissions):
     assert CARD not in client.get(LIST).content.decode()
 
 
-@pytest.mark.parametrize("lookup", ["recipient_details__a__icontains", "comment__startswith"])
+@pytest.mark.parametrize(
+    "lookup", ["recipient_details__a__icontains", "comment__startswith", "fingerprint__startswith"]
+)
 def test_card_numbers_are_not_found_digit_by_digit(lookup):
     with_numbers()
     assert staff("view_payout").get(f"{LIST}?{lookup}=4").status_code == 400
+
+
+def test_card_numbers_are_not_found_by_their_groups():
+    hidden = make_payout(comment="room 2222 4111\u00a02222\u200b3333 4444")
+    found = make_payout(comment="room 2222")
+    page = staff("view_payout").get(f"{LIST}?q=2222").content.decode()
+    assert (str(found.pk) in page, str(hidden.pk) in page) == (True, False)
+    assert (
+        str(hidden.pk)
+        in staff("view_payout", "view_card_numbers", username="olga").get(f"{LIST}?q=2222").content.decode()
+    )
+
+
+def test_the_start_page_shows_no_card_number(boss):
+    make_payout(Status.FAILED, failure_reason=f"no card {CARD}")
+    page = boss.get("/admin/").content.decode()
+    assert (CARD in page, "no card **** 1111" in page) == (False, True)
 
 
 def test_what_has_no_number_may_be_changed_without_that_permission():
@@ -447,6 +477,21 @@ def test_what_takes_too_long_is_said_on_a_page(boss, held, path):
     page = boss.get(path, follow=True)
     assert page.status_code == 200
     assert "This takes too long." in page.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", [LIST, f"{LIST}export/"])
+@pytest.mark.parametrize("query", ["created_at_to=9999-12-31", "status__exact=%00", "caller__regex=("])
+def test_a_filter_that_cannot_be_used_is_said_on_a_page(boss, path, query):
+    page = boss.get(f"{path}?{query}", follow=True)
+    assert page.status_code == 200
+    assert "These filters cannot be used." in page.content.decode()
+
+
+def test_a_comment_keeps_its_line_breaks(boss):
+    payout = make_payout(comment="one\ntwo")
+    edit(boss, payout, comment="one\r\ntwo", amount="7.00")
+    assert (str(row(payout)["amount"]), row(payout)["comment"]) == ("7.00", "one\ntwo")
 
 
 def test_an_account_keeps_its_name(boss):

@@ -354,9 +354,9 @@ def test_create_token_prints_what_lets_a_new_account_in(capsys):
     call_command("create_token", "first", user="billing")
     assert with_token(capsys.readouterr().out.strip()).get(URL).status_code == 200
     assert not User.objects.get(username="billing").has_usable_password()
-    for user in ("another", "billing"):
+    for user in ("another", "billing", "bi\uff4cling"):
         call_command("create_token", "second", user=user)
-    assert Token.objects.filter(user__username="billing").count() == 2
+    assert Token.objects.filter(user__username="billing").count() == 3
 
 
 @pytest.mark.parametrize(("name", "user"), [("n" * 101, "billing"), ("n", "u" * 151), ("n", ""), ("n\0", "billing")])

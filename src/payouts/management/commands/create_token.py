@@ -18,7 +18,10 @@ class Command(BaseCommand):
 
     def handle(self, *, name: str, user: str, **options: Any) -> None:
         try:
-            account = User.objects.filter(username=user).first() or User.objects.create_user(user)
+            # As `create_user` writes it: a ligature is its letters.
+            account = User.objects.filter(username=User.normalize_username(user)).first() or User.objects.create_user(
+                user
+            )
             self.stdout.write(Token(user=account, name=name).issue())
         except (DataError, ValueError) as error:
             raise CommandError(f"No such name can be stored: {error}") from error
