@@ -27,7 +27,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
         hang_up()
-        error = Refused(503, _("The database is not available."), retry_after=5)
+        error = Refused(503, _("The database is not available. A change may have been made all the same."), retry_after=5)
     return views.exception_handler(error, context)
 
 
