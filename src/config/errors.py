@@ -27,7 +27,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
         hang_up()
-        error = Refused(503, _("The database is not available. A change may have been made all the same."), retry_after=5)
+        error = Refused(503, _("The database is not available. A change may have been made."), retry_after=5)
     return views.exception_handler(error, context)
 
 
@@ -37,6 +37,8 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonR
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
+    # The host that is missing in ALLOWED_HOSTS, for one.
+    logger.warning("a request is refused: %s", exception)
     return JsonResponse({"detail": ParseError.default_detail}, status=400)
 
 

@@ -1,6 +1,7 @@
 """Everything that can be set, read from the environment and from `.env` beside `src`."""
 
 import os
+import re
 import select
 import sys
 from datetime import timedelta
@@ -25,6 +26,9 @@ def refuse(setting: str, why: object) -> NoReturn:
     sys.exit(f"The setting {setting} cannot be used: {why}")
 
 
+NO_URL = "it is not a URL; in a password / # ? % @ and the like are written as %2F and so on"
+
+
 class Env(environ.Env):
     """Stops the start with one line when a setting is missing or unusable. An empty one is a missing one."""
 
@@ -32,13 +36,30 @@ class Env(environ.Env):
         try:
             return super().get_value(var, *args, **kwargs)
         except (ImportError, ImproperlyConfigured, LookupError, TypeError, ValueError) as error:
-            refuse(var, error)
+            # What a URL's error quotes is a part of its password.
+            refuse(var, NO_URL if isinstance(error, ValueError) and var.endswith("_URL") else error)
 
     def url_of(self, var: str, default: str, *schemes: str) -> str:
         url: str = self(var, default=default)
         if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
             refuse(var, f"it does not begin with {schemes[0]}://")
         return url
+
+    def http_url(self, var: str) -> str:
+        def checked(url: str) -> str:
+            parts = urlsplit(url)
+            if not re.fullmatch(r"https?://[!-~]+", url) or not parts.hostname or parts.port == 0:
+                raise ValueError
+            return url
+
+        return str(self.get_value(var, cast=checked, default=""))
+
+    def parts_of(self, var: str, form: str, *default: str) -> list[str]:
+        """What is between its commas."""
+        parts = [part.strip() for part in self.list(var, default=default)]
+        if not all(re.fullmatch(form, part) for part in parts):
+            refuse(var, f"not all of it is like {form}")
+        return parts
 
     def one_of(self, var: str, default: str, *values: str) -> str:
         value: str = self(var, default=default)
@@ -65,12 +86,13 @@ env.escape_proxy = True
 # Not env.bool, which takes everything that it does not know, even a typing error, for False.
 DEBUG = env.get_value("DEBUG", cast=strtobool, default=False)
 SECRET_KEY = env("SECRET_KEY", default="insecure, for DEBUG only" if DEBUG else env.NOTSET)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+ALLOWED_HOSTS = env.parts_of("ALLOWED_HOSTS", r"[^/\s]+", "localhost", "127.0.0.1", "[::1]")
 LANGUAGES = [("en", "English"), ("ru", "Русский")]
 LANGUAGE_CODE = env.one_of("LANGUAGE_CODE", "en", *dict(LANGUAGES))
 TIME_ZONE = str(env.get_value("TIME_ZONE", cast=ZoneInfo, default="UTC"))
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
+ORIGIN = r"https?://[^/\s]+"
+CSRF_TRUSTED_ORIGINS = env.parts_of("CSRF_TRUSTED_ORIGINS", ORIGIN)
+CORS_ALLOWED_ORIGINS = env.parts_of("CORS_ALLOWED_ORIGINS", ORIGIN)
 CORS_ALLOW_HEADERS = (*default_headers, "idempotency-key", "x-request-id")
 CORS_EXPOSE_HEADERS = ("idempotent-replayed", "location", "retry-after", "x-request-id")
 
@@ -283,10 +305,13 @@ if CELERY_BROKER_URL.startswith("redis"):
     # Otherwise a silent server is waited for without end.
     CELERY_BROKER_TRANSPORT_OPTIONS |= {"socket_timeout": 5, "socket_connect_timeout": 5}
     # Otherwise any certificate would do.
-    CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"} if CELERY_BROKER_URL.startswith("rediss") else None
+    CELERY_BROKER_USE_SSL: Any = {"ssl_cert_reqs": "required"} if CELERY_BROKER_URL.startswith("rediss") else None
+if CELERY_BROKER_URL.startswith("amqps"):
+    # Otherwise a certificate of any other name would do.
+    CELERY_BROKER_USE_SSL = {"server_hostname": urlsplit(CELERY_BROKER_URL).hostname}
 env.get_value("CELERY_BROKER_URL", cast=lambda url: Connection(url).transport, default="")
 
-PAYOUT_GATEWAY_URL = env.url_of("PAYOUT_GATEWAY_URL", "", "https", "http")
+PAYOUT_GATEWAY_URL = env.http_url("PAYOUT_GATEWAY_URL")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
 if not (PAYOUT_GATEWAY_TOKEN.isascii() and PAYOUT_GATEWAY_TOKEN.isprintable()):
     # A line break at its end, as files have one, would end the headers of each payment.
@@ -301,8 +326,8 @@ if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
     refuse("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
 # Where they are empty, config.telemetry imports nothing.
-OTEL_EXPORTER_OTLP_ENDPOINT = env.url_of("OTEL_EXPORTER_OTLP_ENDPOINT", "", "https", "http")
-SENTRY_DSN = env.url_of("SENTRY_DSN", "", "https", "http")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_ENDPOINT")
+SENTRY_DSN = env.http_url("SENTRY_DSN")
 METRICS_TOKEN = env("METRICS_TOKEN", default="")
 METRICS_PORT = env.between("METRICS_PORT", 0, 0, 65535)
 LOG_TEXT = env.get_value("LOG_FORMAT", cast={"json": False, "text": True}.__getitem__, default=sys.stdout.isatty())

@@ -294,6 +294,12 @@ def test_an_unknown_path_is_404_in_json(api, method, path, settings):
         assert (answer.status_code, answer["Content-Type"]) == (404, "application/json")
 
 
+def test_the_log_names_a_host_that_is_not_served(api, caplog):
+    assert api.get(URL, HTTP_HOST="payouts.example.com").status_code == 400
+    [said] = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert "'payouts.example.com' to ALLOWED_HOSTS" in said.getMessage()
+
+
 @pytest.mark.parametrize(
     ("method", "allowed"), [("put", False), ("patch", False), ("delete", False), ("options", True)]
 )

@@ -128,6 +128,11 @@ def test_each_start_fails_with_one_line(service, setting, line):
         {"PAYOUT_LEASE": "1e9"},
         {"PAYOUT_RECOVERY_INTERVAL": "1O"},
         {"PAYOUT_GATEWAY_TIMEOUT": "0"},
+        {"ALLOWED_HOSTS": "https://payouts.example.com"},
+        {"CORS_ALLOWED_ORIGINS": "payouts.example.com"},
+        {"PAYOUT_GATEWAY_URL": "https://"},
+        {"PAYOUT_GATEWAY_URL": "https://gateway.example.com\n"},
+        {"PAYOUT_GATEWAY_URL": "https://gateway.example.com:99999"},
         {"PAYOUT_GATEWAY_TOKEN": "known\n"},
         {"PAYOUT_GATEWAY_TOKEN": "ключ"},
         {"SANDBOX_DELAY": "21"},
@@ -137,6 +142,13 @@ def test_each_start_fails_with_one_line(service, setting, line):
 def test_an_unusable_setting_fails_a_start_with_one_line(service, setting):
     line = f"The setting {first(setting)} cannot be used: "
     assert_fails_with_one_line(service, setting, line, "entrypoint_migrations.sh")
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "CELERY_BROKER_URL"])
+def test_a_start_that_fails_shows_no_password(service, setting):
+    url = f"{'postgres' if setting == 'DATABASE_URL' else 'amqp'}://payouts:secret/word@localhost/x"
+    line = f"The setting {setting} cannot be used: it is not a URL; in a password"
+    assert_fails_with_one_line(service, {setting: url}, line, "entrypoint_migrations.sh")
 
 
 def test_a_database_that_does_not_exist_fails_a_start_with_one_line(service):

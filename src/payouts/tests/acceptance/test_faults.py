@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -106,6 +107,20 @@ def test_a_worker_whose_broker_hung_up_hears_again(own_service):
             wait_until(lambda made=made: "PROCESSING" in statuses(own_service, made))
             wire.cut()
             wait_until(lambda made=made: statuses(own_service, made) == {"COMPLETED": 12})
+
+
+def test_over_tls_a_broker_is_known_by_the_name_in_its_certificate(own_service, certificate):
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
+        url = {"CELERY_BROKER_URL": f"amqps://localhost:{port}//", "SSL_CERT_FILE": str(certificate)}
+        own_service.start_worker(**url)
+        connection, _address = listener.accept()
+        with suppress(ssl.SSLError):
+            # Whoever takes any name goes on, and waits for AMQP.
+            stack.enter_context(tls.wrap_socket(connection, server_side=True))
+        wait_until(lambda: "Hostname mismatch" in own_service.output())
 
 
 def test_the_first_bell_after_postgresql_hung_up_is_heard(own_service):
