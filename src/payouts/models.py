@@ -162,7 +162,8 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         )
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
-        asked = time.monotonic()
+        # A clock that goes on while the machine sleeps.
+        asked = time.time()
         # `claim` has locked nothing before, so this guard decides; a subquery has locked the row that it names.
         # The request id of the last change stays; the note of a NEW one is a person's reason, not a doubt.
         payout = self._one(
@@ -333,7 +334,7 @@ class Payout(models.Model):
     fingerprint = models.TextField(null=True, editable=False)
 
     was: str  # its status before the claim
-    ask_until: float  # when the rest of its lease is too short for a gateway call, by this process's clock
+    ask_until: float  # when the rest of its lease is too short for a gateway call, by this machine's clock
     objects = PayoutQuerySet.as_manager()
 
     class Meta:

@@ -28,6 +28,7 @@ TIMEOUTS = ("socket_timeout", "socket_connect_timeout") if ON_REDIS else ("read_
 PUBLISHING: Any = {"connect_timeout": 1, "transport_options": dict.fromkeys(TIMEOUTS, 1)}
 RETRY_LONGEST = timedelta(minutes=10)
 ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome.", ["outcome"])
+DROPPED = Counter("payouts_dropped_payments", "Payments that the gateway made for a worker that was overtaken.")
 BELL_FAILURES = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")
 
 
@@ -125,12 +126,12 @@ def pay(payout: Payout) -> None:
     # The id of the request that changed it last is in the row, so recovery knows it too.
     tracing.request_id.set(payout.changed_by.rpartition(" ")[2])
     logger.info("claimed", extra=about(payout, was=payout.was, status=Status.PROCESSING))
-    began = time.monotonic()
-    if began > payout.ask_until:
+    if time.time() > payout.ask_until:
         # It was frozen, or its log was. Meanwhile another worker may have asked, and a person have acted on the answer.
         ATTEMPTS.labels("late").inc()
         logger.warning("woke too late to ask the gateway", extra=about(payout))
         return
+    began = time.monotonic()
     said = ask(payout)
     duration = round(time.monotonic() - began, 6)
     again_in = backoff(payout.attempt) if said.status == Status.PROCESSING else None
@@ -141,8 +142,9 @@ def pay(payout: Payout) -> None:
     more = {"was": Status.PROCESSING, "status": said.status, "duration": duration}
     if not written:
         dropped = about(payout, outcome=said.status, reference=said.reference, duration=duration)
-        level = logging.ERROR if said.status == Status.COMPLETED else logging.WARNING
-        logger.log(level, "was overtaken, its outcome is dropped", extra=dropped)
+        paid = said.status == Status.COMPLETED
+        DROPPED.inc(paid)
+        logger.log(logging.ERROR if paid else logging.WARNING, "was overtaken, its outcome is dropped", extra=dropped)
     elif again_in:
         more["again_in"] = round(again_in.total_seconds(), 3)
         logger.warning("outcome unknown: %s", said.doubt, extra=about(payout, **more))

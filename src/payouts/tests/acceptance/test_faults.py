@@ -202,7 +202,8 @@ def test_what_a_killed_worker_had_in_hand_is_paid_once(hasty, gateway):
 
 def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway):
     hasty.start_api()
-    frozen = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox")
+    port = str(free_port())
+    frozen = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox", METRICS_PORT=port)
     payout = hasty.post()
     hasty.until(payout, "PROCESSING")
     os.killpg(frozen.pid, signal.SIGSTOP)
@@ -213,6 +214,7 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway)
     wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **dropped))
     assert hasty.get(payout) == done
     assert (done["attempt"], paid(gateway, payout)) == (2, 1)
+    assert "\npayouts_dropped_payments_total 1.0\n" in call("GET", f"http://127.0.0.1:{port}/metrics").body.decode()
 
 
 def fill(pipe):
