@@ -93,3 +93,9 @@ def test_what_an_attempt_reads_does_not_grow_with_those_that_wait(settings):
     }
     counted = {name: read(act) for name, act in attempt.items()}
     assert {name for name, count in counted.items() if count > 100} == set(), counted
+
+
+def test_no_statement_puts_many_words_in_their_place():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'payout_by_words'")
+        assert cursor.fetchall() == [(["gin_pending_list_limit=256"],)]
