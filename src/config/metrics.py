@@ -15,7 +15,9 @@ from prometheus_client import REGISTRY, Gauge, Histogram, disable_created_metric
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
+from rest_framework.throttling import BaseThrottle
 
+from config.tracing import without_card_numbers
 from payouts.models import Payout, Status
 
 disable_created_metrics()
@@ -43,7 +45,8 @@ def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
         route = request.resolver_match.route if request.resolver_match else "other"
         REQUESTS.labels(method, route, response.status_code).observe(duration)
         # Without the query, where people put names and numbers.
-        asked = {"method": request.method, "path": request.path, "client": request.META.get("REMOTE_ADDR")}
+        path, client = without_card_numbers(request.path), BaseThrottle().get_ident(request)  # type: ignore[arg-type]
+        asked = {"method": request.method, "path": path, "client": client}
         said = {"status": response.status_code, "bytes": int(response.headers.get("Content-Length", 0))}
         access.info("request", extra={"fields": {**asked, **said, "duration": round(duration, 6)}})
         return response

@@ -38,6 +38,19 @@ def test_the_oldest_is_told(api, status, hour):
     assert 3600 < read(api)[f'payouts_oldest_seconds{{status="{status}"}}'] < 3700
 
 
+def test_the_access_log_tells_the_caller_and_no_card_number(api, settings, caplog):
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    known = "01a1fcaf-a016-7176-b7af-123456789012"
+    with caplog.at_level("INFO", "access"):
+        for name in ("4111111111111111", known):
+            api.get(f"{URL}{name}/", headers={"X-Forwarded-For": "203.0.113.9"})
+    fields = [record.fields for record in caplog.records if record.name == "access"]
+    assert [(each["path"], each["client"]) for each in fields] == [
+        (f"{URL}**** 1111/", "203.0.113.9"),
+        (f"{URL}{known}/", "203.0.113.9"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "labels"),
     [
