@@ -22,12 +22,12 @@ REFUSED_NUMBER = "4000000000000002"
 UNKNOWN_NUMBER = "4000000000000119"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     status: Status
     reference: str = ""
     reason: str = ""
-    doubt: str = ""
+    note: str = ""
 
     @classmethod
     def paid(cls, reference: str = "") -> "Answer":
@@ -40,7 +40,7 @@ class Answer:
     @classmethod
     def unknown(cls, doubt: str) -> "Answer":
         """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
-        return cls(Status.PROCESSING, doubt=without_card_numbers(printable(doubt))[:NOTE_MAX_LENGTH])
+        return cls(Status.PROCESSING, note=without_card_numbers(printable(doubt))[:NOTE_MAX_LENGTH])
 
 
 def printable(text: str) -> str:

@@ -64,8 +64,7 @@ class BuiltOnce(serializers.Serializer):
 
 
 class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
-    serializer_field_mapping = {
-        **serializers.ModelSerializer.serializer_field_mapping,
+    serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
         models.DecimalField: PlainDecimalField,
         models.BigIntegerField: PlainIntegerField,
         models.DateTimeField: UTCField,

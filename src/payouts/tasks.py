@@ -135,9 +135,7 @@ def pay(payout: Payout) -> None:
     said = ask(payout)
     duration = round(time.monotonic() - began, 6)
     again_in = backoff(payout.attempt) if said.status == Status.PROCESSING else None
-    written = Payout.objects.finish(
-        payout, said.status, reference=said.reference, reason=said.reason, note=said.doubt, again_in=again_in
-    )
+    written = Payout.objects.finish(payout, again_in=again_in, **vars(said))
     ATTEMPTS.labels("overtaken" if not written else "unknown" if again_in else said.status).inc()
     more = {"was": Status.PROCESSING, "status": said.status, "duration": duration}
     if not written:
@@ -147,7 +145,7 @@ def pay(payout: Payout) -> None:
         logger.log(logging.ERROR if paid else logging.WARNING, "was overtaken, its outcome is dropped", extra=dropped)
     elif again_in:
         more["again_in"] = round(again_in.total_seconds(), 3)
-        logger.warning("outcome unknown: %s", said.doubt, extra=about(payout, **more))
+        logger.warning("outcome unknown: %s", said.note, extra=about(payout, **more))
     else:
         logger.info("settled", extra=about(payout, **more))
 
