@@ -105,7 +105,7 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
         return int(float(text)) if float(text).is_integer() else float(text)
 
     # The serializer has brought the amount to two places.
-    written = json.dumps({"user_id": None, "comment": "", **fields}, default=str)
+    written = json.dumps(fields, default=str)
     same = json.dumps(json.loads(written, parse_float=number), sort_keys=True)
     return sha256(same.encode()).hexdigest()
 
@@ -211,8 +211,6 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             ON CONFLICT (caller, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
             """,
             {
-                "user_id": None,
-                "comment": "",
                 **fields,
                 "id": uuid7(),
                 "details": json.dumps(fields["recipient_details"]),

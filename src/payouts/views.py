@@ -98,7 +98,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
             raise exceptions.ValidationError({"Idempotency-Key": [_("1 to 255 printable ASCII characters.")]})
         serializer = PayoutSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        fields = serializer.validated_data
+        fields = {"user_id": None, "comment": "", **serializer.validated_data}
         payout, created = Payout.objects.accept(fields, key, request.user.get_username())
         if not created:
             return self.replay(payout, fields)
