@@ -1,7 +1,8 @@
-"""`/metrics`: what this process has counted, or Gunicorn's processes together, and what the table says."""
+"""What each request passes; and `/metrics`: the counts of this process, or of Gunicorn's together, and of the table."""
 
 import logging
 import os
+import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,13 +17,15 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 from rest_framework.throttling import BaseThrottle
+from uuid_utils import uuid4
 
-from config.tracing import without_card_numbers
+from config.tracing import actor, request_id, without_card_numbers
 from payouts.models import Payout, Status
 
 disable_created_metrics()
 REQUESTS = Histogram("http_request_duration_seconds", "Requests to the API.", ["method", "route", "status"])
 POOL = Gauge("db_pool", "Of the process that answers, as psycopg names it.", ["stat"], multiprocess_mode="mostrecent")
+USABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 access = logging.getLogger("access")
 
 
@@ -33,13 +36,19 @@ def look_at_pool() -> None:
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    def measured(request: HttpRequest) -> HttpResponse:
+    """Names each request, measures it and writes its line of the log."""
+
+    def observed(request: HttpRequest) -> HttpResponse:
         # Prometheus calls a pod by its address, which is none of ALLOWED_HOSTS.
         if request.path == "/metrics":
             return show(request)
+        given = request.headers.get("X-Request-ID", "")
+        request_id.set(given if USABLE_ID.fullmatch(given) else uuid4().hex)
+        actor.set("api")
         began = time.perf_counter()
         response = get_response(request)
         duration = time.perf_counter() - began
+        response["X-Request-ID"] = request_id.get()
         # A caller can make up any number of methods and paths, but not of series.
         method = request.method if request.method in HTTPMethod.__members__ else "other"
         route = request.resolver_match.route if request.resolver_match else "other"
@@ -49,9 +58,11 @@ def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
         asked = {"method": request.method, "path": path, "client": client}
         said = {"status": response.status_code, "bytes": int(response.headers.get("Content-Length", 0))}
         access.info("request", extra={"fields": {**asked, **said, "duration": round(duration, 6)}})
+        # What this thread does next is another request's, or nobody's.
+        request_id.set("-")
         return response
 
-    return measured
+    return observed
 
 
 class InFlight(Collector):

@@ -113,7 +113,6 @@ INSTALLED_APPS = [
     "drf_yasg",
 ]
 MIDDLEWARE = [
-    "config.tracing.middleware",
     "config.metrics.middleware",
     "config.api.for_people",
     "django.middleware.security.SecurityMiddleware",

@@ -45,7 +45,7 @@ def trace_requests(_endpoint: str) -> None:
     trace.set_tracer_provider(provider)
     DjangoInstrumentor().instrument(
         # Behind the middleware that answers Prometheus, which calls a pod by a name that Django would refuse.
-        middleware_position=2,
+        middleware_position=1,
         excluded_urls="healthz,readyz",
         request_hook=lambda span, _request: span.set_attribute("request_id", request_id.get()),
     )

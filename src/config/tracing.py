@@ -1,17 +1,12 @@
-"""The request id: taken from the caller or made, answered, logged, and passed on to the worker."""
+"""For which request something is done, and by whom; and the lines of the log that tell it."""
 
 import json
 import logging
 import re
-from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
-from uuid_utils import uuid4
-
-USABLE = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 # With all that people put between its digits. Dots would be those of addresses, too.
 CARD_NUMBER = r"\d(?:[\s\u200b\-\u2010-\u2015]{0,3}\d){11,18}"
 # One in eighteen has digits enough for a card.
@@ -29,20 +24,6 @@ actor: ContextVar[str] = ContextVar("actor", default="command")
 def changed_by() -> str:
     """Who changes a payout, for its history."""
     return f"{actor.get()} {request_id.get()}"
-
-
-def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    def identified(request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-ID", "")
-        request_id.set(given if USABLE.fullmatch(given) else uuid4().hex)
-        actor.set("api")
-        response = get_response(request)
-        response["X-Request-ID"] = request_id.get()
-        # What this thread does next is another request's, or nobody's.
-        request_id.set("-")
-        return response
-
-    return identified
 
 
 def without_card_numbers(text: str) -> str:
