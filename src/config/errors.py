@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 from django.http import Http404, HttpRequest, JsonResponse
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
 from psycopg.errors import QueryCanceled
@@ -33,7 +32,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 
 @csrf_exempt
 def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
-    return JsonResponse({"detail": gettext("There is nothing here. Paths end with a slash.")}, status=404)
+    return JsonResponse({"detail": _("There is nothing here. Paths end with a slash.")}, status=404)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
@@ -43,5 +42,5 @@ def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    detail = gettext("This is our mistake, not yours. Check what became of the payout, and report the X-Request-ID.")
+    detail = _("This is our mistake, not yours. Check what became of the payout, and report the X-Request-ID.")
     return JsonResponse({"detail": detail}, status=500)

@@ -24,7 +24,6 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.timezone import get_current_timezone, localtime, now
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import QueryCanceled
 from rest_framework.exceptions import ParseError
@@ -314,7 +313,7 @@ class PayoutAdmin(ModelAdmin):
     @display(description=_("what happens next"))
     def outlook(self, payout: Payout) -> str:
         known = {"attempt": payout.attempt, "note": payout.note or "—", "at": moment(payout.lease_until)}
-        return OUTLOOKS.get(self.state(payout)[0], gettext("Nothing.")) % known
+        return OUTLOOKS.get(self.state(payout)[0], _("Nothing.")) % known
 
     def lookup_allowed(self, lookup: str, *args: Any) -> bool:
         # Otherwise one could ask, digit by digit, for what is not shown.

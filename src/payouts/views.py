@@ -1,5 +1,4 @@
 import re
-from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -107,7 +106,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         location = request.build_absolute_uri(f"{request.path}{data['id']}/")
         return Response(data, 201, headers={"Location": location})
 
-    def replay(self, payout: Payout, fields: Mapping[str, Any]) -> Response:
+    def replay(self, payout: Payout, fields: dict[str, Any]) -> Response:
         if payout.fingerprint != fingerprint(fields):
             return Response({"detail": _("This Idempotency-Key was used for another payout before.")}, 422)
         if payout.deleted_at:
