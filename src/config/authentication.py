@@ -73,7 +73,7 @@ class ByToken(authentication.TokenAuthentication):
         until, found = self.known.get(key, (0, None))
         if found and time.monotonic() < until:
             return found
-        if found := Token.objects.find(key):
+        if found := Token.find(key):
             self.known[key] = time.monotonic() + REVOKED_WITHIN_SECONDS, found
             return found
         source = sealed("token", BaseThrottle().get_ident(self.request))

@@ -416,37 +416,12 @@ class PayoutChange(models.Model):
         return f"{self.payout_id} {self.at}"
 
 
-class TokenQuerySet(models.QuerySet["Token"]):
-    def find(self, secret: str) -> tuple[User, int] | None:
-        """The account that the secret belongs to, and the token's id, in a quarter of the time that the ORM takes."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT token.id, coalesce(token.used_at < statement_timestamp() - interval '1 hour', true),
-                       account.id, account.username
-                  FROM payouts_token token JOIN auth_user account ON account.id = token.user_id
-                 WHERE token.digest = %s AND account.is_active
-                """,
-                [sha256(secret.encode()).digest()],
-            )
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        pk, is_due, *account = row
-        if is_due:
-            # Of all that find it due, one writes.
-            self.filter(pk=pk).exclude(used_at__gt=Now() - timedelta(hours=1)).update(used_at=Now())
-        return User.from_db(self.db, ["id", "username"], account), pk
-
-
 class Token(models.Model):
     user = models.ForeignKey(User, models.CASCADE, verbose_name=_("account"))
     name = models.CharField(_("name"), max_length=100)
     digest = models.BinaryField(unique=True)
     created_at = models.DateTimeField(_("created"), db_default=Now(), editable=False)
     used_at = models.DateTimeField(_("last used"), null=True, editable=False)
-
-    objects = TokenQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("token")
@@ -461,3 +436,24 @@ class Token(models.Model):
         self.digest = sha256(secret.encode()).digest()
         self.save()
         return secret
+
+    @classmethod
+    def find(cls, secret: str) -> tuple[User, int] | None:
+        """The account that the secret belongs to, and the token's id, in a quarter of the time that the ORM takes."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT token.id, token.used_at > statement_timestamp() - interval '1 hour', account.id, account.username
+                  FROM payouts_token token JOIN auth_user account ON account.id = token.user_id
+                 WHERE token.digest = %s AND account.is_active
+                """,
+                [sha256(secret.encode()).digest()],
+            )
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        pk, is_noted, *account = row
+        if not is_noted:
+            # Of all that find it due, one writes.
+            cls.objects.filter(pk=pk).exclude(used_at__gt=Now() - timedelta(hours=1)).update(used_at=Now())
+        return User.from_db(connection.alias, ["id", "username"], account), pk
