@@ -44,7 +44,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
     update:
     Change a payout as a whole
 
-    As PATCH, with every field present: so it is possible only while the payout is `NEW`.
+    As PATCH, with every field present: so it is possible only while the payout is `NEW`, or on its way back there.
 
     partial_update:
     Correct, cancel, settle or retry a payout

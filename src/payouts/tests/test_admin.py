@@ -288,6 +288,7 @@ def test_a_hand_may(boss, status, action, asked, becomes):
         *(("amount", value) for value in ("0", "-1", "1.001", "NaN", "1e999", "10000000000")),
         *(("recipient_details", value) for value in ("{", "{}", "[]", "[1]", "7", '{"a": "\\u0000"}', '{"a": 1e400}')),
         ("recipient_details", f'{{"a": "{"x" * 17_000}"}}'),
+        ("recipient_details", '{"number": "**** 1111"}'),
     ],
     ids=shown,
 )
