@@ -285,6 +285,8 @@ def test_a_terminated_api_answers_what_it_accepted(own_service):
         thread.join()
     refused = [answer for answer in answers if answer != 400]
     assert all("refused" in str(answer) or "reset" in str(answer) for answer in refused), refused
+    # Of the pool's: it would be waited for.
+    assert "couldn't stop thread" not in own_service.output()
 
 
 def test_pages_of_the_named_origins_may_call_the_api(own_service):
