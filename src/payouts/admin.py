@@ -181,6 +181,7 @@ class PayoutForm(forms.ModelForm):
             raise ValidationError(OVERTAKEN)
 
 
+KEY = _("The gateway's key")
 SHORT = UnfoldAdminTextareaWidget(attrs={"rows": 3})
 
 
@@ -208,7 +209,7 @@ class SendBackForm(ReasonForm):
 class SettleForm(ReasonForm):
     choices = [(status, status.label) for status in PAID_OR_REFUSED]
     status = forms.ChoiceField(label=_("Outcome"), choices=choices, widget=UnfoldAdminRadioSelectWidget)
-    key = forms.CharField(label=_("the gateway's key"), widget=UnfoldAdminTextInputWidget(attrs={"readonly": True}))
+    key = forms.CharField(label=KEY, required=False, widget=UnfoldAdminTextInputWidget(attrs={"readonly": True}))
     gateway_reference = field("gateway_reference").formfield(widget=UnfoldAdminTextInputWidget)
     field_order = ("key", "status", "gateway_reference")
 
@@ -308,7 +309,7 @@ class PayoutAdmin(ModelAdmin):
     def details(self, payout: Payout) -> str:
         return json.dumps(payout.recipient_details, ensure_ascii=False, indent="\u00a0\u00a0")[2:-2]
 
-    @display(description=_("the gateway's key"))
+    @display(description=KEY)
     def key(self, payout: Payout) -> str:
         return payout.key
 
