@@ -1,6 +1,7 @@
 """Gives the tests their servers before Django reads its settings: a conftest would come too late."""
 
 import os
+import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,7 +13,11 @@ from payouts.tests.local import ROOT, filesystem_broker, postgres
 
 servers = ExitStack()
 environ.Env.read_env(ROOT / ".env")
-scratch = Path(servers.enter_context(tempfile.TemporaryDirectory(prefix="payouts-")))
+memory = Path("/dev/shm")  # noqa: S108
+# Copies of a database cost little there. A container may have but 64 MB of it.
+is_roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**31
+folder = tempfile.TemporaryDirectory(prefix="payouts-", dir=memory if is_roomy else None)
+scratch = Path(servers.enter_context(folder))
 if embedded := not (os.environ.get("DB_HOST") or os.environ.get("DATABASE_URL")):
     hasty = ("-c", "fsync=off", "-c", "full_page_writes=off")
     os.environ.update(servers.enter_context(postgres(scratch / "postgres", *hasty)))
