@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -32,7 +33,10 @@ os.environ.update(
     SECRET_KEY="a secret of the tests, of more than fifty characters, as Django wants it",
     PAYOUT_GATEWAY="sandbox",
     API_AUTH="open",
+    # Where it is set, each of a hundred processes compiles the service anew.
+    PYTHONDONTWRITEBYTECODE="",
 )
+sys.dont_write_bytecode = False
 
 
 def pytest_report_header() -> str:
