@@ -49,7 +49,7 @@ class Env(environ.Env):
         def checked(url: str) -> str:
             parts = urlsplit(url)
             if not re.fullmatch(r"https?://[!-~]+", url) or not parts.hostname or parts.port == 0:
-                raise ValueError
+                raise ValueError(NO_URL)
             return url
 
         return str(self.get_value(var, cast=checked, default=""))
