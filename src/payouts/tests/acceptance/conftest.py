@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from payouts.tests.acceptance.service import Database, Service, broker_at, served
+from payouts.tests.acceptance.service import Database, Gateway, Service, broker_at, served
 
 
 @pytest.fixture
@@ -35,6 +35,13 @@ def own_service(migrated):
     """What it runs is for the test to say."""
     with served(migrated) as service:
         yield service
+
+
+@pytest.fixture
+def gateway():
+    gateway = Gateway()
+    yield gateway
+    gateway.close()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -71,6 +72,8 @@ def broker_at(port: int) -> str:
 
 
 NO_BROKER = broker_at(1)
+# Short enough for a test: a lease of four seconds, a look for due payouts every half second.
+HASTY = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
 
 
 class Database:
@@ -191,6 +194,9 @@ class Gateway:
     def ledger(self) -> list[dict[str, Any]]:
         return call("GET", self.url).json()
 
+    def paid(self, payout: dict[str, Any]) -> int:
+        return sum(entry["paid"] for entry in self.ledger() if entry["payout"] == payout["id"])
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -273,6 +279,10 @@ class Service:
     def get(self, payout: dict[str, Any]) -> dict[str, Any]:
         return call("GET", f"{self.payouts}{payout['id']}/").json()
 
+    def statuses(self, payouts: list[dict[str, Any]]) -> dict[str, int]:
+        query = "SELECT status, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1"
+        return dict(self.database.rows(query, [payout["id"] for payout in payouts]))
+
     def until(self, payout: dict[str, Any], status: str) -> dict[str, Any]:
         wait_until(lambda: self.get(payout)["status"] == status, log=self.log)
         return self.get(payout)
@@ -300,12 +310,32 @@ class Service:
         process.send_signal(signal.SIGTERM)
         return process.wait(30)
 
-    def close(self) -> None:
+    def apart(self) -> "Service":
+        """The same service, with settings, processes and a log of one's own."""
+        other = copy(self)
+        other.environment, other.processes = dict(self.environment), []
+        other.log = scratch / f"{uuid4().hex}.log"
+        return other
+
+    def kill(self) -> None:
         """How they end by themselves is for tests to see; this one is quick."""
         for process in self.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+
+    def purge(self) -> None:
+        with self.connect() as connection:
+            connection.default_channel.queue_purge(self.queue)
+
+    def forget(self) -> None:
+        """What it was asked to pay, and what its workers were told."""
+        self.purge()
+        with self.database.connect() as connection:
+            connection.execute("TRUNCATE payouts_payout, payouts_payoutchange")
+
+    def close(self) -> None:
+        self.kill()
         if not IN_FILES:
             with Connection(BROKER) as broker:
                 broker.default_channel.queue_delete(self.queue)

@@ -184,27 +184,6 @@ def test_a_list_that_takes_too_long_is_refused(own_service):
     assert "takes too long" in answers[0].json()["detail"]
 
 
-def test_a_terminated_worker_finishes_what_it_has_in_hand(own_service):
-    own_service.start_api()
-    worker = own_service.start_worker(SANDBOX_DELAY="1")
-    payout = own_service.post()
-    own_service.until(payout, "PROCESSING")
-    assert own_service.stop(worker) == 0
-    assert own_service.get(payout)["status"] == "COMPLETED"
-
-
-def test_a_terminated_worker_begins_nothing_more(own_service):
-    own_service.start_api()
-    for _ in range(12):
-        own_service.post()
-    worker = own_service.start_worker(SANDBOX_DELAY="5", PAYOUT_RECOVERY_INTERVAL="1")
-    count = "SELECT status, count(*) FROM payouts_payout GROUP BY 1"
-    # Four that were rung for, four that recovery took a little later, and four whose messages the worker has.
-    wait_until(lambda: dict(own_service.database.rows(count)) == {"PROCESSING": 8, "NEW": 4})
-    assert own_service.stop(worker) == 0
-    assert dict(own_service.database.rows(count)) == {"COMPLETED": 8, "NEW": 4}
-
-
 def test_a_terminated_api_answers_what_it_accepted(own_service):
     api = own_service.start_api()
     answers = []

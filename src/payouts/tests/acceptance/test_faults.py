@@ -1,7 +1,5 @@
 """An accepted payout is paid, and paid once, whatever dies."""
 
-import os
-import signal
 import socket
 import ssl
 import threading
@@ -9,16 +7,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 
-from payouts.tests.acceptance.service import IN_FILES, NO_BROKER, Gateway, Service, call, wait_until
+from payouts.tests.acceptance.service import HASTY, IN_FILES, NO_BROKER, Service, call, wait_until
 from payouts.tests.local import free_port, postgres
 from payouts.tests.servers import BROKER, scratch
-
-# Short enough for a test: a lease of four seconds, a look for due payouts every half second.
-HASTY = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
 
 BREAK_THE_UPDATE = """
 CREATE FUNCTION break_the_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -26,13 +20,6 @@ CREATE FUNCTION break_the_update() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
 END $$;
 CREATE TRIGGER break_the_update BEFORE UPDATE ON payouts_payout FOR EACH ROW EXECUTE FUNCTION break_the_update()
 """
-
-
-@pytest.fixture
-def gateway():
-    gateway = Gateway()
-    yield gateway
-    gateway.close()
 
 
 @pytest.fixture
@@ -104,9 +91,9 @@ def test_a_worker_whose_broker_hung_up_hears_again(own_service):
         own_service.start_worker(CELERY_BROKER_URL=wire.url, SANDBOX_DELAY="0.5")
         for _cut in range(2):
             made = [own_service.post() for _ in range(12)]
-            wait_until(lambda made=made: "PROCESSING" in statuses(own_service, made))
+            wait_until(lambda made=made: "PROCESSING" in own_service.statuses(made))
             wire.cut()
-            wait_until(lambda made=made: statuses(own_service, made) == {"COMPLETED": 12})
+            wait_until(lambda made=made: own_service.statuses(made) == {"COMPLETED": 12})
 
 
 def test_over_tls_a_broker_is_known_by_the_name_in_its_certificate(own_service, certificate):
@@ -148,15 +135,6 @@ def test_clients_that_fall_silent_in_a_request_keep_no_thread(own_service):
         assert [client.recv(99)[9:12] for client in clients] == [b"", b"400", b"413"]
 
 
-def statuses(service, payouts):
-    query = "SELECT status, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1"
-    return dict(service.database.rows(query, [payout["id"] for payout in payouts]))
-
-
-def paid(gateway, payout):
-    return sum(entry["paid"] for entry in gateway.ledger() if entry["payout"] == payout["id"])
-
-
 @pytest.mark.parametrize("broker", ["refuses", "is a black hole"])
 def test_payouts_are_taken_and_paid_without_a_broker(hasty, gateway, black_hole, broker):
     hasty.environment["CELERY_BROKER_URL"] = NO_BROKER if broker == "refuses" else black_hole
@@ -164,122 +142,8 @@ def test_payouts_are_taken_and_paid_without_a_broker(hasty, gateway, black_hole,
     hasty.start_worker()
     with ThreadPoolExecutor(8) as clients:
         made = list(clients.map(lambda _: hasty.post(), range(80)))
-    wait_until(lambda: statuses(hasty, made) == {"COMPLETED": 80})
-    assert [paid(gateway, payout) for payout in made] == [1] * 80
-
-
-def test_forty_payouts_whose_gateway_hangs_do_not_delay_the_others(hasty, gateway):
-    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
-    hasty.start_api()
-    hanging = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(40)]
-    hasty.database.rows(
-        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, lease_until = now() - interval '1 hour'"
-        " WHERE id = ANY(%s) RETURNING id",
-        [payout["id"] for payout in hanging],
-    )
-    others = [hasty.post() for _ in range(20)]
-    hasty.start_worker()
-    wait_until(lambda: statuses(hasty, others) == {"COMPLETED": 20})
-    attempts = "SELECT count(*) FROM payouts_payout WHERE id = ANY(%s) AND attempt > 1"
-    assert hasty.database.rows(attempts, [payout["id"] for payout in hanging])[0][0] < 40
-
-
-def test_what_a_killed_worker_had_in_hand_is_paid_once(hasty, gateway):
-    hasty.start_api()
-    worker = hasty.start_worker()
-    made = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(4)]
-    wait_until(lambda: len({entry["payout"] for entry in gateway.ledger()} & {payout["id"] for payout in made}) == 4)
-    os.killpg(worker.pid, signal.SIGKILL)
-    # The gateway had booked them; it will say so when it is asked again.
-    hasty.database.rows(
-        "UPDATE payouts_payout SET recipient_details = '{\"a\": 1}' WHERE id = ANY(%s) RETURNING id",
-        [payout["id"] for payout in made],
-    )
-    hasty.start_worker()
-    wait_until(lambda: statuses(hasty, made) == {"COMPLETED": 4})
-    assert [paid(gateway, payout) for payout in made] == [1] * 4
-
-
-def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway):
-    hasty.start_api()
-    port = str(free_port())
-    frozen = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox", METRICS_PORT=port)
-    payout = hasty.post()
-    hasty.until(payout, "PROCESSING")
-    os.killpg(frozen.pid, signal.SIGSTOP)
-    hasty.start_worker()
-    done = hasty.until(payout, "COMPLETED")
-    os.killpg(frozen.pid, signal.SIGCONT)
-    dropped = {"message": "was overtaken, its outcome is dropped", "outcome": "COMPLETED", "level": "ERROR"}
-    wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **dropped))
-    assert hasty.get(payout) == done
-    assert (done["attempt"], paid(gateway, payout)) == (2, 1)
-    assert "\npayouts_dropped_payments_total 1.0\n" in call("GET", f"http://127.0.0.1:{port}/metrics").body.decode()
-
-
-def fill(pipe):
-    os.set_blocking(pipe, False)
-    with suppress(BlockingIOError):
-        while True:
-            os.write(pipe, b" ")
-
-
-def drain(pipe):
-    try:
-        return os.read(pipe, 65536)
-    except BlockingIOError:
-        return b""
-
-
-def test_a_worker_that_wakes_late_in_its_lease_does_not_ask(hasty, gateway, tmp_path):
-    hasty.start_api()
-    # Whoever reads the log of the first worker falls silent, so that it is held up between the claim and the call.
-    hasty.log, log = tmp_path / "pipe", hasty.log
-    os.mkfifo(hasty.log)
-    pipe = os.open(hasty.log, os.O_RDWR)
-    hasty.start_worker()
-    hasty.log = log
-    hasty.until(hasty.post(), "COMPLETED")
-    fill(pipe)
-    payout = hasty.post()
-    hasty.until(payout, "PROCESSING")
-    hasty.start_worker()
-    hasty.until(payout, "COMPLETED")
-    wait_until(lambda: b"woke too late" in drain(pipe))
-    os.close(pipe)
-    [entry] = [entry for entry in gateway.ledger() if entry["payout"] == payout["id"]]
-    assert entry["calls"] == 1
-
-
-def test_a_terminated_worker_waits_for_what_recovery_has_in_hand(hasty):
-    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
-    hasty.start_api()
-    payout = hasty.post()
-    worker = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox")
-    hasty.until(payout, "PROCESSING")
-    assert hasty.stop(worker) == 0
-    assert hasty.get(payout)["status"] == "COMPLETED"
-
-
-def test_a_gateway_of_many_moods_pays_each_once(hasty, gateway):
-    gateway.modes("ok", "ok", "slow", "500", "broken", "drop", "409", "401", "202", "page", "drip", "hang")
-    hasty.start_api()
-    hasty.start_worker()
-    made = [hasty.post() for _ in range(40)]
-    wait_until(lambda: sum(entry["paid"] for entry in gateway.ledger()) > 20)
-    gateway.modes("ok")
-    wait_until(lambda: statuses(hasty, made) == {"COMPLETED": 40}, 60)
-    assert [paid(gateway, payout) for payout in made] == [1] * 40
-
-
-def test_a_deleted_or_settled_payout_never_reaches_the_gateway(hasty, gateway):
-    hasty.start_api()
-    deleted, settled, other = (hasty.post() for _ in range(3))
-    assert call("DELETE", f"{hasty.payouts}{deleted['id']}/").status == 204
-    assert call("PATCH", f"{hasty.payouts}{settled['id']}/", {"status": "COMPLETED"}).status == 200
-    hasty.start_worker()
-    hasty.until(other, "COMPLETED")
-    assert [paid(gateway, payout) for payout in (deleted, settled, other)] == [0, 0, 1]
+    wait_until(lambda: hasty.statuses(made) == {"COMPLETED": 80})
+    assert [gateway.paid(payout) for payout in made] == [1] * 80
 
 
 def test_what_postgresql_refuses_to_claim_ends_no_recovery(hasty):
@@ -294,30 +158,6 @@ def test_what_postgresql_refuses_to_claim_ends_no_recovery(hasty):
         assert not [line for line in hasty.lines(level="ERROR") if line["request_id"] != "-"]
         connection.execute("DROP TRIGGER break_the_update ON payouts_payout")
     hasty.until(payout, "COMPLETED")
-
-
-def test_recovery_holds_no_connection_while_the_gateway_takes_its_time(hasty):
-    hasty.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_GATEWAY": "sandbox", "SANDBOX_DELAY": "2"}
-    hasty.start_api()
-    made = [hasty.post() for _ in range(4)]
-    hasty.start_worker(DB_POOL_SIZE="1")
-    wait_until(lambda: statuses(hasty, made) == {"PROCESSING": 4})
-
-
-def test_a_message_that_nobody_can_read_ends_no_worker(own_service):
-    own_service.start_api()
-    worker = own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
-    # Then the queue is there.
-    own_service.until(own_service.post(), "COMPLETED")
-    headers, body = {"task": "payouts.process", "id": "1"}, [[str(uuid4())], {}, {}]
-    unreadable = [({"id": 1}, headers), (1, headers), (body[:2], headers), (headers, {"task": ["payouts.process"]})]
-    unreadable += [(body, {"task": "payouts.process"}), (body, {**headers, "timelimit": "1"}), ({"task": "1"}, {})]
-    with own_service.connect() as connection:
-        for message, its_headers in unreadable:
-            connection.Producer().publish(message, routing_key=own_service.queue, headers=its_headers)
-    wait_until(lambda: own_service.output().count("deleted unknown message") == len(unreadable), log=own_service.log)
-    own_service.until(own_service.post(), "COMPLETED")
-    assert worker.poll() is None
 
 
 def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):

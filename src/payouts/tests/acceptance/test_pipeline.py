@@ -1,7 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.tests.acceptance.service import NO_BROKER, call, wait_until
+from payouts.tests.acceptance.service import call, wait_until
 
 CLIENTS, PAYOUTS = 8, 200
 
@@ -29,41 +29,6 @@ def test_a_failed_payout_is_corrected_and_paid(service):
     answer = call("PATCH", f"{service.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"number": "1"}})
     assert answer.status == 200
     assert service.until(payout, "COMPLETED")["attempt"] == 2
-
-
-def test_a_slow_gateway_shows_each_status_on_the_way(own_service):
-    own_service.start_api()
-    payout = own_service.post()
-    assert own_service.get(payout)["status"] == "NEW"
-    own_service.start_worker(SANDBOX_DELAY="1")
-    own_service.until(payout, "PROCESSING")
-    own_service.until(payout, "COMPLETED")
-
-
-def test_a_message_alone_is_enough(own_service):
-    own_service.start_api(CELERY_BROKER_URL=NO_BROKER)
-    own_service.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
-    payout = own_service.post()
-    own_service.ring(payout["id"])
-    own_service.until(payout, "COMPLETED")
-
-
-def test_a_replay_and_a_retry_ring_again(own_service):
-    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
-    request = {"amount": "1", "currency": "USD", "recipient_details": {"number": REFUSED_NUMBER}}
-
-    def post():
-        return call("POST", own_service.payouts, request, **{"Idempotency-Key": "k"})
-
-    own_service.start_api()
-    payout = post().json()
-    with own_service.connect() as connection:
-        connection.default_channel.queue_purge(own_service.queue)
-    own_service.start_worker()
-    assert post().status == 200
-    own_service.until(payout, "FAILED")
-    call("PATCH", f"{own_service.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"a": 1}})
-    own_service.until(payout, "COMPLETED")
 
 
 def test_every_payout_is_claimed_once_though_its_message_comes_three_times(service):

@@ -141,24 +141,6 @@ def test_the_heart_beats_between_looks_that_are_far_apart(own_service, tmp_path)
     wait_until(lambda: heartbeat.stat().st_mtime_ns > first, 15)
 
 
-def test_the_heart_beats_while_much_is_made_good(own_service, tmp_path):
-    own_service.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_RECOVERY_INTERVAL": "0.5"}
-    own_service.start_api()
-    for _ in range(40):
-        own_service.post()
-    leave_half = (
-        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, lease_until = '2026-01-01'"
-        " WHERE id IN (SELECT id FROM payouts_payout LIMIT 20) RETURNING id"
-    )
-    assert len(own_service.database.rows(leave_half)) == 20
-    own_service.start_worker(SANDBOX_DELAY="1", TMPDIR=str(tmp_path))
-    wait_until(lambda: own_service.database.rows("SELECT FROM payouts_payout WHERE status = 'COMPLETED'"))
-    (tmp_path / "heartbeat").unlink()
-    wait_until((tmp_path / "heartbeat").exists)
-    for due in ("status = 'NEW'", "lease_until < now()"):
-        assert own_service.database.rows(f"SELECT FROM payouts_payout WHERE {due}")
-
-
 @over_a_broker
 def test_a_worker_answers_the_smoke_test(service):
     wait_until(lambda: " ready." in service.output())
