@@ -1,6 +1,7 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -21,6 +22,19 @@ def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
     payout = Payout.objects.create(**{**REQUEST, "status": status, **OF_STATUS[status], **fields})
     payout.refresh_from_db()
     return payout
+
+
+def multiply(payout: Payout, times: int) -> None:
+    """So many more that differ by id only, at once and without a history: by the ORM each would take its time."""
+    columns = ", ".join(field.column for field in Payout._meta.concrete_fields if not field.primary_key)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE payouts_payout DISABLE TRIGGER payouts_record")
+        cursor.execute(
+            f"INSERT INTO payouts_payout (id, {columns}) SELECT gen_random_uuid(), {columns}"  # noqa: S608
+            " FROM payouts_payout, generate_series(1, %s) WHERE id = %s",
+            [times, payout.pk],
+        )
+        cursor.execute("ALTER TABLE payouts_payout ENABLE TRIGGER payouts_record")
 
 
 def make_processing(*, lease_is_over: bool) -> Payout:

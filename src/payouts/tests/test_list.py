@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from payouts.models import Payout, Status
-from payouts.tests.make import REQUEST, URL, make_payout
+from payouts.tests.make import REQUEST, URL, make_payout, multiply
 
 pytestmark = pytest.mark.django_db
 
@@ -36,10 +36,9 @@ def test_an_empty_list_has_no_other_page(api):
 
 @pytest.mark.parametrize("ordering", ["amount", "-amount", "created_at", "-created_at"])
 def test_a_walk_over_1500_equal_payouts_sees_each_once(api, ordering):
-    made = {str(payout.pk) for payout in make_many(1500, created_at=START)}
+    multiply(make_payout(created_at=START), 1499)
     seen = [item["id"] for page in walk(api, f"{URL}?ordering={ordering}&page_size=100") for item in page]
-    assert len(seen) == 1500
-    assert set(seen) == made
+    assert len(seen) == len(set(seen)) == 1500
 
 
 @pytest.mark.parametrize("ordering", ["amount", "-amount", "created_at", "-created_at"])
@@ -115,7 +114,7 @@ def test_numbered_pages_have_a_count(api):
 
 
 def test_the_count_stops_at_10000(api):
-    make_many(10_050)
+    multiply(make_payout(), 10_049)
     assert api.get(f"{URL}?page=100&page_size=100").json()["count"] == 10_000
     assert api.get(f"{URL}?page=101&page_size=100").status_code == 400
 

@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from config import tracing
 from payouts import tasks
 from payouts.models import Payout, PayoutChange, Status
-from payouts.tests.make import REQUEST, make_payout, make_processing
+from payouts.tests.make import make_payout, make_processing, multiply
 
 pytestmark = pytest.mark.django_db
 
@@ -74,8 +74,7 @@ def test_leaves_what_was_deleted():
     ("status", "index"), [(Status.NEW, "payout_by_status"), (Status.PROCESSING, "payout_processing")]
 )
 def test_reads_a_partial_index_however_many_are_finished(status, index):
-    finished = {"status": Status.COMPLETED, "processed_at": Now(), "created_at": old(99)}
-    Payout.objects.bulk_create(Payout(**{**REQUEST, **finished}) for _ in range(5000))
+    multiply(make_payout(Status.COMPLETED, created_at=old(99)), 5000)
     make_payout(created_at=old(30))
     make_processing(lease_is_over=True)
     with connection.cursor() as cursor:

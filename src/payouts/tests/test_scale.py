@@ -5,7 +5,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from payouts.models import Payout, Status
-from payouts.tests.make import URL, make_payout, make_processing
+from payouts.tests.make import URL, make_payout, make_processing, multiply
 
 pytestmark = pytest.mark.django_db
 # Each list has the same sixty payouts, the oldest ones, however many come after them.
@@ -72,18 +72,9 @@ def test_what_a_list_reads_does_not_grow_with_the_table(api):
 def test_what_an_attempt_reads_does_not_grow_with_those_that_wait(settings):
     settings.PAYOUT_RECOVERY_INTERVAL = timedelta(0)
     fill(101, 5_000)
-    # All at once, so that PostgreSQL does not know of them yet.
-    fields = "user_id, amount, currency, recipient_details, comment, status, failure_reason, lease_until,"
-    fields += "gateway_reference, submission, attempt, changed_by, caller"
-    with connection.cursor() as cursor:
-        cursor.execute("ALTER TABLE payouts_payout DISABLE TRIGGER payouts_record")
-        for waits in (make_payout(), make_processing(lease_is_over=False)):
-            cursor.execute(
-                f"INSERT INTO payouts_payout (id, {fields}) SELECT gen_random_uuid(), {fields}"  # noqa: S608
-                " FROM payouts_payout, generate_series(1, 20000) WHERE id = %s",
-                [waits.pk],
-            )
-        cursor.execute("ALTER TABLE payouts_payout ENABLE TRIGGER payouts_record")
+    # PostgreSQL has not looked at these yet.
+    for waits in (make_payout(), make_processing(lease_is_over=False)):
+        multiply(waits, 20_000)
     payouts = Payout.objects
     new, held = make_payout(), make_processing(lease_is_over=False)
     attempt = {
