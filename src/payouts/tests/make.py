@@ -26,7 +26,7 @@ def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
 
 def multiply(payout: Payout, times: int) -> None:
     """So many more that differ by id only, at once and without a history: by the ORM each would take its time."""
-    columns = ", ".join(field.column for field in Payout._meta.concrete_fields if not field.primary_key)
+    columns = ", ".join(str(field.column) for field in Payout._meta.concrete_fields if not field.primary_key)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE payouts_payout DISABLE TRIGGER payouts_record")
         cursor.execute(
