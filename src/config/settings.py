@@ -161,16 +161,18 @@ AUTH_PASSWORD_VALIDATORS = [{"NAME": "django.contrib.auth.password_validation.Mi
 LOGIN_REDIRECT_URL = "admin:index"
 SESSION_ENGINE = "config.authentication"
 
-BY_PARTS = {
-    "ENGINE": "django.db.backends.postgresql",
-    "NAME": env("DB_NAME", default="payouts"),
-    "USER": env("DB_USER", default="payouts"),
-    "PASSWORD": env("DB_PASSWORD", default=""),
-    "HOST": env("DB_HOST", default="localhost"),
-    "PORT": env.between("DB_PORT", 5432, 1, 65535),
-}
-env.url_of("DATABASE_URL", "", "postgresql", "postgres")
-DATABASE: dict[str, Any] = env.get_value("DATABASE_URL", cast=env.db_url_config, default=BY_PARTS)
+DATABASE: dict[str, Any] = (
+    env.get_value("DATABASE_URL", cast=env.db_url_config)
+    if env.url_of("DATABASE_URL", "", "postgresql", "postgres")
+    else {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": env("DB_NAME", default="payouts"),
+        "USER": env("DB_USER", default="payouts"),
+        "PASSWORD": env("DB_PASSWORD", default=""),
+        "HOST": env("DB_HOST", default="localhost"),
+        "PORT": env.between("DB_PORT", 5432, 1, 65535),
+    }
+)
 
 
 def speaks(descriptor: int) -> bool:

@@ -58,6 +58,13 @@ def test_a_refusal_shows_no_password(monkeypatch, name, scheme):
     assert said.startswith(f"The setting {name} cannot be used: it is not a URL; in a password")
 
 
+def test_what_is_in_the_url_of_the_database_is_not_read_elsewhere(monkeypatch):
+    monkeypatch.setenv("DATABASE_URL", "postgres://payouts@database/payouts")
+    # As Kubernetes does it where a service has the name db.
+    monkeypatch.setenv("DB_PORT", "tcp://10.0.0.1:5432")
+    assert runpy.run_path(SETTINGS)["DATABASE"]["HOST"] == "database"
+
+
 def test_a_value_that_begins_with_a_dollar_stays_as_it_is(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", r"$HOME \$x")
     assert runpy.run_path(SETTINGS)["SECRET_KEY"] == r"$HOME \$x"
