@@ -187,7 +187,8 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
     wait_until(no_more_is_said_of_it)
     own_service.database.set("default_transaction_read_only = on")
     own_service.database.hang_up()
-    wait_until(lambda: own_service.output().count(waits) == 2)
+    # Of eight threads one says so, and another one if a round that began in time ends after that.
+    wait_until(lambda: own_service.output().count(waits) in (2, 3))
 
 
 def test_an_outage_of_postgresql_is_a_503_and_passes():
