@@ -137,14 +137,12 @@ class Loaded:
                 loader.execute(definition)
             loader.execute("VACUUM ANALYZE")
         connection.close()
-        connection.close_pool()
         connection.settings_dict["NAME"] = self.database.name
         connection.settings_dict["OPTIONS"]["options"] = PLANS
         print(f"{count} payouts loaded in {time.monotonic() - begun:.0f} s", flush=True)
 
     def close(self) -> None:
         connection.close()
-        connection.close_pool()
         self.database.drop()
 
 

@@ -7,11 +7,10 @@ from uuid import uuid4
 
 import django
 from celery import Celery, signals
-from django.db import connection
 from kombu.asynchronous import get_event_loop
 from kombu.transport import filesystem
 
-from config.settings import CELERY_WORKER_CONCURRENCY, set_process_defaults
+from config.settings import set_process_defaults
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
 app = Celery("payouts", fixups=[])
@@ -20,14 +19,8 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 
 @signals.import_modules.connect
 def set_up(**_kwargs: Any) -> None:
-    # Recovery has eight threads, and metrics are asked for too.
-    set_process_defaults("payouts-worker", CELERY_WORKER_CONCURRENCY + 10, "-c statement_timeout=10s")
+    set_process_defaults("payouts-worker", "-c statement_timeout=10s")
     django.setup()
-
-
-@signals.task_postrun.connect
-def give_back(**_kwargs: Any) -> None:
-    connection.close()
 
 
 @signals.worker_shutting_down.connect

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from django.db import connection
 from django.http import Http404, HttpRequest, JsonResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
@@ -12,7 +13,7 @@ from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.response import Response
 
 from config.api import Refused
-from config.health import AWAY, hang_up
+from config.health import AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         error = NotFound()
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
-        hang_up()
+        # If this server takes no writes, another one may.
+        connection.close()
         error = Refused(503, _("The database is not available. A change may have been made."), retry_after=5)
     return views.exception_handler(error, context)
 

@@ -21,7 +21,7 @@ worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gett
 # Pages are in memory or on an SSD, and to split a text into words costs more than PostgreSQL thinks: without this a
 # search among ten million comments takes half a second.
 plans = "-c max_parallel_workers_per_gather=0 -c random_page_cost=1.1 -c cpu_operator_cost=0.005"
-set_process_defaults("payouts-api", threads, f"-c statement_timeout=2s {plans}")
+set_process_defaults("payouts-api", f"-c statement_timeout=2s {plans}")
 
 # Its processes count together for /metrics, in files of this folder.
 counted = Path(env("METRICS_FOLDER", default=f"{worker_tmp_dir}/payouts-metrics-{port}"))

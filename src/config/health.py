@@ -1,9 +1,9 @@
 """Whether the process is alive, can serve, and may start at all."""
 
+import select
 import sys
 from functools import cache
 
-import psycopg
 from django.db import Error, InterfaceError, InternalError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
@@ -12,10 +12,16 @@ from django.http import HttpRequest, JsonResponse
 AWAY = (InterfaceError, InternalError, OperationalError)
 
 
-def hang_up() -> None:
-    """Closes a failed connection, which the pool would keep: if this server takes no writes, another one may."""
-    if connection.connection:
-        connection.connection.close()
+def speaks(descriptor: int) -> bool:
+    """Whether there is something to read, unasked, or the end."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def look_at_connection() -> None:
+    """Before its next statement, as Django does once for each request."""
+    connection.health_check_done = False  # type: ignore[attr-defined]
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -42,8 +48,10 @@ def pending_migrations() -> bool:
 
 
 def require_database() -> None:
-    """Stops a start with one line. Connects past the pool, which would hide the reason behind its time-out."""
+    """Stops a start with one line."""
     try:
-        psycopg.connect(**connection.get_connection_params()).close()
-    except psycopg.Error as error:
+        connection.ensure_connection()
+        # Nothing of it is left for processes that are forked.
+        connection.close()
+    except Error as error:
         sys.exit(f"The database cannot be used: {' '.join(str(error).split())}")

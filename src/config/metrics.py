@@ -10,9 +10,9 @@ from hmac import compare_digest
 from http import HTTPMethod
 
 from django.conf import settings
-from django.db import Error, connection
+from django.db import Error
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import REGISTRY, Gauge, Histogram, disable_created_metrics, multiprocess
+from prometheus_client import REGISTRY, Histogram, disable_created_metrics, multiprocess
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
@@ -24,15 +24,8 @@ from payouts.models import Payout, Status
 
 disable_created_metrics()
 REQUESTS = Histogram("http_request_duration_seconds", "Requests to the API.", ["method", "route", "status"])
-POOL = Gauge("db_pool", "Of the process that answers, as psycopg names it.", ["stat"], multiprocess_mode="mostrecent")
 USABLE_ID = re.compile(r"[\w.:/+=@-]{1,128}", re.ASCII)
 access = logging.getLogger("access")
-
-
-def look_at_pool() -> None:
-    stats = connection.pool.get_stats()  # type: ignore[attr-defined]
-    for stat in ("pool_max", "pool_size", "pool_available", "requests_waiting"):
-        POOL.labels(stat).set(stats[stat])
 
 
 def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -82,7 +75,6 @@ def show(request: HttpRequest) -> HttpResponse:
     given, token = request.headers.get("Authorization", ""), settings.METRICS_TOKEN
     if token and not compare_digest(given.encode(), f"Bearer {token}".encode()):
         return HttpResponse(status=401, headers={"WWW-Authenticate": "Bearer"})
-    look_at_pool()
     together = "PROMETHEUS_MULTIPROC_DIR" in os.environ
     counted = multiprocess.MultiProcessCollector(None) if together else REGISTRY
     return HttpResponse(generate_latest(InFlight()) + generate_latest(counted), content_type=CONTENT_TYPE_PLAIN_0_0_4)

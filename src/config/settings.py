@@ -2,7 +2,6 @@
 
 import os
 import re
-import select
 import sys
 from datetime import timedelta
 from functools import partial
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import environ
-import psycopg
 from celery.utils.serialization import strtobool
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
@@ -165,7 +163,6 @@ DATABASE: dict[str, Any] = (
     env.get_value("DATABASE_URL", cast=env.db_url_config)
     if env.url_of("DATABASE_URL", "", "postgresql", "postgres")
     else {
-        "ENGINE": "django.db.backends.postgresql",
         "NAME": env("DB_NAME", default="payouts"),
         "USER": env("DB_USER", default="payouts"),
         "PASSWORD": env("DB_PASSWORD", default=""),
@@ -173,24 +170,6 @@ DATABASE: dict[str, Any] = (
         "PORT": env.between("DB_PORT", 5432, 1, 65535),
     }
 )
-
-
-def speaks(descriptor: int) -> bool:
-    """Whether there is something to read, unasked, or the end."""
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def refuse_closed(connection: psycopg.Connection) -> None:
-    """Data on an idle connection means that the server is closing it. A test query would cost a round trip."""
-    if speaks(connection.fileno()):
-        connection.close()
-        # The rest of the pool is closed too; undrained, a caller would wait a second before each next one.
-        connection._pool.drain()  # type: ignore[union-attr]
-        raise psycopg.OperationalError("closed by the server")
-
-
 # A server or role may have it otherwise: commits that a crash loses, conflicts of other kinds, dates that nobody reads.
 RELIED_ON = (
     r"-c synchronous_commit=on -c default_transaction_isolation=read\ committed"
@@ -200,15 +179,7 @@ URL_OPTIONS = DATABASE.get("OPTIONS", {})
 PGOPTIONS = URL_OPTIONS.get("options") or env("PGOPTIONS", default="")
 DATABASE["OPTIONS"] = URL_OPTIONS | {
     "options": f"{RELIED_ON} {PGOPTIONS}",
-    # Celery and Django close connections after every task and request; the pool keeps them open.
-    "pool": {
-        "min_size": 1,
-        "max_size": env.between("DB_POOL_SIZE", 16, 1, 10_000),
-        "timeout": 2,
-        "reconnect_timeout": 3,
-        "check": refuse_closed,
-    },
-    "connect_timeout": 5,
+    "connect_timeout": 3,
     # A server whose machine is gone says nothing; the system would wait a quarter of an hour for it.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
@@ -217,15 +188,14 @@ DATABASE["OPTIONS"] = URL_OPTIONS | {
     "server_side_binding": True,
     "prepare_threshold": 5 if env.get_value("DB_PREPARED_STATEMENTS", cast=strtobool, default=True) else None,
 }
-DATABASES = {"default": DATABASE | {"CONN_MAX_AGE": 0}}
+# Each thread keeps its connection, and looks at it before it uses it again.
+DATABASES = {"default": DATABASE | {"ENGINE": "config.postgresql", "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}}
 
 
-def set_process_defaults(name: str, threads: int, options: str) -> None:
+def set_process_defaults(name: str, options: str) -> None:
     """Sets what differs between the API and a worker, where the environment does not."""
     os.environ["OTEL_SERVICE_NAME"] = env("OTEL_SERVICE_NAME", default=name)
     DATABASE["OPTIONS"]["options"] = f"{RELIED_ON} {PGOPTIONS or options}"
-    # After an outage a pool would open more connections than there are threads to use them.
-    DATABASE["OPTIONS"]["pool"]["max_size"] = env.int("DB_POOL_SIZE", threads)
 
 
 REST_FRAMEWORK = {

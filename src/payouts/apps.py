@@ -1,10 +1,8 @@
-import atexit
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core import checks
-from django.db import connection
 from django.utils.translation import gettext_lazy as _
 
 from config import telemetry
@@ -17,8 +15,6 @@ class PayoutsConfig(AppConfig):
     def ready(self) -> None:
         # In every process, and before Django loads its middleware.
         telemetry.start()
-        # Otherwise it is closed when its threads are gone, for which it waits twenty seconds.
-        atexit.register(connection.close_pool)  # type: ignore[attr-defined]
 
 
 RISKS = {

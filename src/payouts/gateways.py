@@ -12,7 +12,8 @@ from typing import Protocol
 import pycurl  # type: ignore[import-untyped]
 from django.conf import settings
 
-from config.settings import refuse, speaks
+from config.health import speaks
+from config.settings import refuse
 from config.tracing import without_card_numbers
 from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
 

@@ -26,6 +26,7 @@ from django.utils.timezone import now
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
+from config.health import look_at_connection
 from config.tracing import actor, changed_by
 
 AMOUNT_MIN = Decimal("0.01")
@@ -162,6 +163,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         )
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
+        look_at_connection()
         # A clock that goes on while the machine sleeps.
         asked = time.time()
         # `claim` has locked nothing before, so this guard decides; a subquery has locked the row that it names.
@@ -230,6 +232,8 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         """
         values: dict[str, Any] = {"reference": "", "reason": "", "note": "", **said}
         values |= {"status": status, "again_in": again_in, "by": changed_by()}
+        # The gateway took its time, and PostgreSQL may have been restarted meanwhile.
+        look_at_connection()
         with connection.cursor() as cursor:
             # `status || ''` keeps PostgreSQL off the index of the PROCESSING. It expects few of them, but after an
             # outage of the gateway there may be 100,000, all read to find one id.

@@ -8,8 +8,10 @@ import logging
 import random
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from django.conf import settings
 from django.db import connection
 from prometheus_client import Counter, start_http_server
 
-from config import metrics, tracing
+from config import tracing
 from config.celery import app
-from config.health import AWAY, hang_up
+from config.health import AWAY
 from config.settings import refuse
 from payouts import tasks
 from payouts.models import Payout, Status
@@ -36,14 +38,18 @@ HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
 LONGEST_REST = 15
 # The share of claims that begin with the oldest again, to find those that were locked when passed over.
 LOOK_BACK_SHARE = 0.01
-told = threading.Event()
 RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
 
 
 def beat() -> None:
-    metrics.look_at_pool()
     with suppress(OSError):
         HEARTBEAT.touch()
+
+
+@lru_cache
+def tell(why: str, minute: float) -> None:
+    """Once a minute, although eight threads find it out again and again."""
+    logger.warning("recovery waits for the database: %s", why)
 
 
 def recover(status: Status, actor: str, stopping: threading.Event) -> None:
@@ -60,29 +66,21 @@ def recover(status: Status, actor: str, stopping: threading.Event) -> None:
                 # A lease ends later than its payout was created, so that passes by none of the PROCESSING.
                 since = None if random.random() < LOOK_BACK_SHARE else payout.created_at  # noqa: S311
                 pay(payout)
-            told.clear()
         except AWAY as error:
-            hang_up()
-            # Eight threads find that out, again and again; one says so.
-            if not told.is_set():
-                told.set()
-                logger.warning("recovery waits for the database: %s", error)
+            # If this server takes no writes, another one may.
+            connection.close()
+            tell(str(error), time.monotonic() // 60)
         except Exception:
             logger.exception("recovery goes on after this")
-        finally:
-            connection.close()
 
 
 def pay(payout: Payout) -> None:
     beat()
     RECOVERED.labels(payout.was).inc()
-    # Back to the pool: it would idle, and might break, while the gateway takes its time.
-    connection.close()
     try:
         tasks.pay(payout)
     except Exception:
         logger.exception("its outcome was not written, its lease will run out", extra=tasks.about(payout))
-        connection.close()
     tracing.request_id.set("-")
 
 

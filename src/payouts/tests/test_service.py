@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 from swagger_spec_validator.validator20 import validate_spec
 
 from config.health import pending_migrations
@@ -47,6 +47,7 @@ def test_a_mistake_of_ours_is_told_as_json_too(client):
         cursor.execute("ALTER TABLE payouts_payout RENAME TO elsewhere")
     client.raise_request_exception = False
     answer = client.get(URL)
+    transaction.set_rollback(True)
     assert (answer.status_code, list(answer.json())) == (500, ["detail"])
     assert answer["X-Request-ID"]
 

@@ -30,7 +30,6 @@ def refusal(monkeypatch, name, value):
         ("LANGUAGE_CODE", "tlh"),
         ("LOG_FORMAT", "xml"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317"),
-        ("DB_POOL_SIZE", "0"),
         ("METRICS_PORT", "99999"),
         ("PAYOUT_LEASE", "39"),
         ("PAYOUT_LEASE", "1e9"),

@@ -100,13 +100,6 @@ def test_forty_payouts_whose_gateway_hangs_do_not_delay_the_others(hasty, gatewa
     assert hasty.database.rows(attempts, [payout["id"] for payout in hanging])[0][0] < 40
 
 
-def test_recovery_holds_no_connection_while_the_gateway_takes_its_time(hasty):
-    hasty.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_GATEWAY": "sandbox", "SANDBOX_DELAY": "2"}
-    made = [hasty.post() for _ in range(4)]
-    hasty.start_worker(DB_POOL_SIZE="1")
-    wait_until(lambda: hasty.statuses(made) == {"PROCESSING": 4})
-
-
 def test_the_heart_beats_while_much_is_made_good(own_workers, tmp_path):
     own_workers.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_RECOVERY_INTERVAL": "0.5"}
     for _ in range(40):

@@ -27,8 +27,8 @@ ROUNDS = int(os.environ.get("ROUNDS") or 2)
 CLIENTS = 4
 PAUSE = 0.05
 REST_SECONDS = 120
-# What the pools of two API processes and of two workers hold at most, and the one that asks.
-MOST_CONNECTIONS = 2 * 4 + 2 * 14 + 1
+# One for each thread of two API processes and of two workers, and the one that asks.
+MOST_CONNECTIONS = 2 * 4 + 2 * 12 + 1
 EXPECTED = {200, 201, 204, 404, 409, 410, 503}
 LEGAL = {(source, target) for source, targets in BY_HAND.items() for target in targets} | {
     ("NEW", "PROCESSING"),
