@@ -324,8 +324,8 @@ class Payout(models.Model):
     processed_at = models.DateTimeField(_("processed"), null=True, editable=False)
 
     # How many times it was submitted under a new key, and how many times a worker took it.
-    submission = models.PositiveIntegerField(default=1, editable=False)
-    attempt = models.PositiveIntegerField(_("attempts"), default=0, editable=False)
+    submission = models.IntegerField(default=1, editable=False)
+    attempt = models.IntegerField(_("attempts"), default=0, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     changed_by = models.TextField(default="", editable=False)

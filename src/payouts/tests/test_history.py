@@ -59,6 +59,22 @@ def test_sees_plain_sql_and_names_its_user(api):
     assert {updated["changed_by"], deleted["changed_by"]} == {f"sql {connection.settings_dict['USER']}"}
 
 
+def test_tells_of_every_column_but_the_internal():
+    payout = make_payout()
+    everything = """
+        UPDATE payouts_payout
+           SET user_id = 8, amount = 2, currency = 'EUR', recipient_details = '{"iban": "x"}', comment = 'x',
+               status = 'FAILED', failure_reason = 'x', gateway_reference = 'x', processed_at = now(), submission = 2,
+               attempt = 2, deleted_at = now(), note = 'x', caller = 'x', idempotency_key = 'x'
+         WHERE id = %s
+    """
+    sql(everything, payout.pk)
+    sql("UPDATE payouts_payout SET status = 'PROCESSING', lease_until = now() WHERE id = %s", make_payout().pk)
+    told = {name for change in PayoutChange.objects.filter(operation="UPDATE") for name in change.changes}
+    internal = {"id", "created_at", "updated_at", "changed_by", "fingerprint"}
+    assert told == {field.column for field in Payout._meta.concrete_fields} - internal
+
+
 def test_comes_in_pages_oldest_first(api):
     payout = make_payout()
     for number in range(5):
