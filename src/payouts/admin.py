@@ -37,7 +37,7 @@ from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidg
 from config import tracing
 from config.api import read_json
 from config.tracing import CARD_NUMBER, masked
-from payouts import tasks
+from payouts.bell import ring
 from payouts.filters import BoundedPaginator, beyond
 from payouts.models import AMOUNT_MIN, MONEY, PAID_OR_REFUSED, TIMES, Payout, PayoutChange, Status, Token, statuses_for
 
@@ -228,7 +228,7 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
         if payout and payout.key == key and change(payout.pk, fields, submission=payout.submission):
             messages.success(request, _("Done. The history names you and your reason."))
             if target == Status.NEW:
-                tasks.ring(payout)
+                ring(payout)
         else:
             messages.error(request, OVERTAKEN)
         return HttpResponse(headers={"HX-Redirect": reverse("admin:payouts_payout_change", args=[object_id])})

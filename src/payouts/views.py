@@ -12,7 +12,7 @@ from rest_framework.viewsets import ModelViewSet
 
 from config.api import Negotiation, Refused
 from config.tracing import actor
-from payouts import tasks
+from payouts.bell import ring
 from payouts.filters import PayoutPagination, PayoutQuery
 from payouts.models import BY_HAND, IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange, Status, fingerprint
 from payouts.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
@@ -101,7 +101,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         payout, created = Payout.objects.accept(fields, key, request.user.get_username())
         if not created:
             return self.replay(payout, fields)
-        tasks.ring(payout)
+        ring(payout)
         data = serializer.to_representation(payout)
         location = request.build_absolute_uri(f"{request.path}{data['id']}/")
         return Response(data, 201, headers={"Location": location})
@@ -112,7 +112,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         if payout.deleted_at:
             return Response({"detail": _("The payout of this Idempotency-Key was deleted.")}, 410)
         if payout.status == Status.NEW:
-            tasks.ring(payout)
+            ring(payout)
         return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -124,7 +124,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
             return self.conflict()
         payout = self.get_object()
         if fields.get("status") == Status.NEW:
-            tasks.ring(payout)
+            ring(payout)
         return Response(PayoutSerializer(payout).data)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:

@@ -5,7 +5,7 @@ from django.conf import settings
 from kombu import Connection
 
 from config.celery import app
-from payouts.tasks import Bell
+from payouts.bell import Bell
 
 QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
 

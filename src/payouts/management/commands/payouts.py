@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from config import tracing
-from payouts import tasks
+from payouts.bell import ring
 from payouts.models import Payout, Status
 
 
@@ -38,5 +38,5 @@ class Command(BaseCommand):
         tracing.actor.set(f"command payouts retry, user {os.environ.get('USER') or os.getuid()},")
         sent = [pk for pk in ids if Payout.objects.change(pk, {"status": Status.NEW})]
         for pk in sent:
-            tasks.ring(Payout(pk=pk))
+            ring(Payout(pk=pk))
         return [f"{pk}  is not FAILED" for pk in ids if pk not in sent]

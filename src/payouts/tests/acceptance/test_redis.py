@@ -47,7 +47,7 @@ def test_a_frozen_server_loses_no_payout(on_redis, redis):
     redis.signal(signal.SIGSTOP)
     for payout in [on_redis.post() for _ in range(20)]:
         on_redis.until(payout, "COMPLETED")
-    unrung = wait_until(lambda: on_redis.lines(logger="payouts.tasks", level="WARNING"))
+    unrung = wait_until(lambda: on_redis.lines(logger="payouts.bell", level="WARNING"))
     assert unrung[0]["message"].startswith("the broker takes no message, recovery will pay instead: ")
     assert "payouts_bell_failures_total 20.0" in call("GET", f"{on_redis.base}/metrics").body.decode()
 
