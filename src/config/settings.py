@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import environ
+from celery.app.backends import BACKEND_ALIASES
 from celery.utils.serialization import strtobool
 from corsheaders.defaults import default_headers
 from django.core.exceptions import ImproperlyConfigured
@@ -234,7 +235,7 @@ SWAGGER_SETTINGS = {
 }
 
 CELERY_BROKER_URL = env.url_of("CELERY_BROKER_URL", "amqp://guest:guest@localhost:5672//", "amqp", *TRANSPORT_ALIASES)
-CELERY_RESULT_BACKEND = env("CELERY_RESULT_BACKEND", default="rpc://")
+CELERY_RESULT_BACKEND = env.url_of("CELERY_RESULT_BACKEND", "rpc://", "rpc", *BACKEND_ALIASES)
 CELERY_TASK_TRACK_STARTED = env.get_value("CELERY_TASK_TRACK_STARTED", cast=strtobool, default=False)
 CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
 CELERY_WORKER_CONCURRENCY = env.between("CELERY_CONCURRENCY", 4, 1, 1000)

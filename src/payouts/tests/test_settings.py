@@ -25,6 +25,8 @@ def refusal(monkeypatch, name, value):
         ("DATABASE_URL", "sqlite:///x"),
         ("CELERY_BROKER_URL", "nonsense://"),
         ("CELERY_BROKER_URL", "amqp://localhost:99999//"),
+        ("CELERY_RESULT_BACKEND", "rcp://"),
+        ("CELERY_RESULT_BACKEND", "cassandra"),
         ("TIME_ZONE", "Mars"),
         ("API_AUTH", "none"),
         ("LANGUAGE_CODE", "tlh"),
