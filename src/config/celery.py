@@ -10,6 +10,7 @@ from celery import Celery, signals
 from kombu.asynchronous import get_event_loop
 from kombu.transport import filesystem
 
+from config.cores import stay_on_a_core
 from config.settings import set_process_defaults
 
 # Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
@@ -20,6 +21,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 @signals.import_modules.connect
 def set_up(**_kwargs: Any) -> None:
     set_process_defaults("payouts-worker", "-c statement_timeout=10s")
+    stay_on_a_core()
     django.setup()
 
 

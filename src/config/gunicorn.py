@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from config.cores import stay_on_a_core
 from config.settings import env, refuse, set_process_defaults
 
 workers = env.between("WEB_CONCURRENCY", 2, 1, 1000)
@@ -40,3 +41,7 @@ def when_ready(server: Any) -> None:
     """Frees the thread of a client that falls silent in a request: connections inherit the listener's time-out."""
     for listener in server.LISTENERS:
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENT_SECONDS, 0))
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    stay_on_a_core()

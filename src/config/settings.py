@@ -199,6 +199,8 @@ def set_process_defaults(name: str, options: str) -> None:
     DATABASE["OPTIONS"]["options"] = f"{RELIED_ON} {PGOPTIONS or options}"
 
 
+ONE_CORE = env.get_value("ONE_CORE", cast=strtobool, default=True)
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "config.authentication.ByToken",

@@ -5,8 +5,10 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import closing
+from collections import Counter
+from contextlib import ExitStack, closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -206,6 +208,40 @@ def test_a_terminated_api_answers_what_it_accepted(own_service):
         thread.join()
     refused = [answer for answer in answers if answer != 400]
     assert all("refused" in str(answer) or "reset" in str(answer) for answer in refused), refused
+
+
+def cores(pid):
+    """Where the process may run, all threads of it."""
+    return {core for task in Path(f"/proc/{pid}/task").iterdir() for core in os.sched_getaffinity(int(task.name))}
+
+
+@pytest.mark.parametrize(("setting", "number"), [({}, 1), ({"ONE_CORE": "False"}, len(os.sched_getaffinity(0)))])
+def test_a_process_stays_on_a_core(own_service, setting, number):
+    own_service.environment |= setting
+    api, worker = own_service.start_api(WEB_CONCURRENCY="2"), own_service.start_worker()
+    own_service.until(own_service.post(), "COMPLETED")
+    children = Path(f"/proc/{api.pid}/task/{api.pid}/children").read_text().split()
+    assert [len(cores(pid)) for pid in (worker.pid, *children)] == [number] * 3
+
+
+def test_processes_take_the_emptiest_core():
+    name = uuid4().hex
+    sit_down = "import os, sys, time, config.cores as cores; cores.stay_on_a_core(sys.argv[1]);"
+    sit_down += "print(os.sched_getaffinity(0), flush=True); time.sleep(60)"
+    with ExitStack() as stack:
+
+        def start():
+            command = [sys.executable, "-c", sit_down, name]
+            process = stack.enter_context(subprocess.Popen(command, cwd=ROOT / "src", stdout=subprocess.PIPE))
+            stack.callback(process.kill)
+            return process, process.stdout.readline()
+
+        processes = [start() for _ in range(2 * len(os.sched_getaffinity(0)))]
+        assert {*Counter(core for _process, core in processes).values()} == {2}
+        for process, core in processes[:3]:
+            process.kill()
+            process.wait()
+            assert start()[1] == core
 
 
 def test_pages_of_the_named_origins_may_call_the_api(own_service):
