@@ -215,16 +215,17 @@ def cores(pid):
     return {core for task in Path(f"/proc/{pid}/task").iterdir() for core in os.sched_getaffinity(int(task.name))}
 
 
-@pytest.mark.parametrize(("setting", "number"), [({}, 1), ({"ONE_CORE": "False"}, len(os.sched_getaffinity(0)))])
-def test_a_process_stays_on_a_core(own_service, setting, number):
-    own_service.environment |= setting
+@pytest.mark.parametrize(("one_core", "number"), [("", 1), ("False", len(os.sched_getaffinity(0)))])
+def test_a_process_stays_on_a_core(own_service, one_core, number):
+    own_service.environment["ONE_CORE"] = one_core
     api, worker = own_service.start_api(WEB_CONCURRENCY="2"), own_service.start_worker()
     own_service.until(own_service.post(), "COMPLETED")
     children = Path(f"/proc/{api.pid}/task/{api.pid}/children").read_text().split()
     assert [len(cores(pid)) for pid in (worker.pid, *children)] == [number] * 3
 
 
-def test_processes_take_the_emptiest_core():
+def test_processes_take_the_emptiest_core(monkeypatch):
+    monkeypatch.setenv("ONE_CORE", "")
     name = uuid4().hex
     sit_down = "import os, sys, time, config.cores as cores; cores.stay_on_a_core(sys.argv[1]);"
     sit_down += "print(os.sched_getaffinity(0), flush=True); time.sleep(60)"
