@@ -27,6 +27,11 @@ def has_number_of_two_types(body):
     return (isinstance(amount, int | float) and amount > 0) or isinstance(user, str)
 
 
+def has_text_to_trim(body):
+    """White space around a text is dropped before its length counts."""
+    return any(isinstance(text, str) and text != text.strip() for text in body.values())
+
+
 def has_query_that_is_taken_all_the_same(query):
     """A page's size is coerced, whatever it is. Of a parameter that comes twice the last one counts."""
     return "page_size" in query or any(isinstance(value, list) for name, value in query.items() if name != "status")
@@ -35,7 +40,8 @@ def has_query_that_is_taken_all_the_same(query):
 @schemathesis.hook
 def filter_case(context, case):
     body, negative = case.body if isinstance(case.body, dict) else {}, case.meta.generation.mode.is_negative
-    if negative and (has_number_of_two_types(body) or has_query_that_is_taken_all_the_same(case.query or {})):
+    taken = has_number_of_two_types(body) or has_text_to_trim(body)
+    if negative and (taken or has_query_that_is_taken_all_the_same(case.query or {})):
         return False
     return not has_big_details(body) and len(urlencode(case.query or {}, doseq=True)) < LINE
 
