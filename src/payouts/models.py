@@ -237,6 +237,8 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         with connection.cursor() as cursor:
             # `status || ''` keeps PostgreSQL off the index of the PROCESSING. It expects few of them, but after an
             # outage of the gateway there may be 100,000, all read to find one id.
+            # "Paid" does not wait for the disk: a crash that takes it back leaves the row PROCESSING, and the gateway
+            # says it again to the same key. "Refused" waits: the gateway might pay what somebody has seen FAILED.
             cursor.execute(
                 """
                 UPDATE payouts_payout
@@ -246,6 +248,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
                        lease_until = statement_timestamp() + %(again_in)s,
                        updated_at = statement_timestamp(), changed_by = %(by)s
                  WHERE id = %(id)s AND attempt = %(attempt)s AND status || '' = 'PROCESSING'
+                RETURNING CASE WHEN status = 'COMPLETED' THEN set_config('synchronous_commit', 'off', true) END
                 """,
                 values | {"id": payout.pk, "attempt": payout.attempt},
             )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +21,7 @@ from django.db import connection
 from kombu import Connection
 from kombu.exceptions import KombuError
 
-from payouts.tests.local import ROOT, free_port
+from payouts.tests.local import ROOT, free_port, postgres
 from payouts.tests.servers import BROKER, scratch
 
 BIN = Path(sys.executable).parent
@@ -123,6 +123,36 @@ class Database:
             "DB_NAME": self.name,
             **{f"DB_{key.upper()}": str(value) for key, value in self.parameters.items()},
         }
+
+
+class Ground:
+    """What `Service` wants of a database, on a PostgreSQL of its own that can be stopped."""
+
+    name = "payouts"
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder, self.options, self.port = folder, options, free_port()
+        self.start()
+
+    def start(self) -> None:
+        self.stack = ExitStack()
+        self.server = self.stack.enter_context(postgres(self.folder, *self.options, port=self.port))
+
+    def stop(self) -> None:
+        self.stack.close()
+
+    def crash(self) -> None:
+        """What no commit has waited for is lost."""
+        os.kill(int((self.folder / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        self.stop()
+
+    def environment(self) -> dict[str, str]:
+        return {"DATABASE_URL": "", **self.server}
+
+    def rows(self, query: str, *parameters: Any) -> list[Any]:
+        url = f"postgresql://postgres@127.0.0.1:{self.port}/payouts"
+        with psycopg.connect(url, autocommit=True) as connection:
+            return connection.execute(query, parameters).fetchall()
 
 
 class Redis:

@@ -6,11 +6,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 
-from payouts.tests.acceptance.service import HASTY, IN_FILES, NO_BROKER, Service, call, wait_until
-from payouts.tests.local import free_port, postgres
+from payouts.gateways import REFUSED_NUMBER
+from payouts.tests.acceptance.service import HASTY, IN_FILES, NO_BROKER, Ground, Service, call, wait_until
 from payouts.tests.servers import BROKER, scratch
 
 BREAK_THE_UPDATE = """
@@ -202,34 +203,43 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
     wait_until(lambda: own_service.database.rows("SELECT FROM payouts_payout WHERE status = 'NEW'") == [])
 
 
-def test_an_outage_of_postgresql_is_a_503_and_passes():
-    data, port = scratch / "outage", free_port()
-
-    class Elsewhere:
-        name = "payouts"
-
-        def environment(self):
-            return {"DATABASE_URL": "", **server}
-
-    with postgres(data, port=port) as server:
-        service = Service(Elsewhere())
-        service.environment |= HASTY
+@pytest.fixture
+def grounded(gateway):
+    """With a PostgreSQL of its own, whose log is written once in ten seconds if no commit waits for it."""
+    service = Service(Ground(scratch / uuid4().hex, "-c", "wal_writer_delay=10s"))
+    service.environment |= {**HASTY, "PAYOUT_GATEWAY": "http", "PAYOUT_GATEWAY_URL": gateway.url}
+    try:
         service.migrate()
         service.start_api()
         service.start_worker()
-        before = service.until(service.post(), "COMPLETED")
-    try:
-        new = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
-        for call_of in (("GET", f"{service.payouts}{before['id']}/"), ("POST", service.payouts, new)):
-            answer = call(*call_of)
-            assert (answer.status, answer.headers["Content-Type"]) == (503, "application/json")
-            assert answer.headers["Retry-After"] == "5"
-        assert call("GET", f"{service.base}/readyz/").status == 503
-        assert call("GET", f"{service.base}/healthz/").status == 200
-        with postgres(data, port=port):
-            wait_until(service.is_ready)
-            assert service.get(before) == before
-            service.until(service.post(), "COMPLETED")
-            service.close()
+        yield service
     finally:
         service.close()
+        service.database.stop()
+
+
+def test_an_outage_of_postgresql_is_a_503_and_passes(grounded):
+    before = grounded.until(grounded.post(), "COMPLETED")
+    grounded.database.stop()
+    new = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
+    for call_of in (("GET", f"{grounded.payouts}{before['id']}/"), ("POST", grounded.payouts, new)):
+        answer = call(*call_of)
+        assert (answer.status, answer.headers["Content-Type"]) == (503, "application/json")
+        assert answer.headers["Retry-After"] == "5"
+    assert call("GET", f"{grounded.base}/readyz/").status == 503
+    assert call("GET", f"{grounded.base}/healthz/").status == 200
+    grounded.database.start()
+    wait_until(grounded.is_ready)
+    assert grounded.get(before) == before
+    grounded.until(grounded.post(), "COMPLETED")
+
+
+@pytest.mark.parametrize(("number", "status", "attempts"), [("4111", "COMPLETED", 2), (REFUSED_NUMBER, "FAILED", 1)])
+def test_a_crash_of_postgresql_may_take_back_paid_but_not_refused(grounded, gateway, number, status, attempts):
+    payout = grounded.until(grounded.post(recipient_details={"number": number}), status)
+    assert payout["attempt"] == 1
+    grounded.database.crash()
+    grounded.database.start()
+    wait_until(grounded.is_ready)
+    assert grounded.until(payout, status)["attempt"] == attempts
+    assert gateway.paid(payout) == (status == "COMPLETED")

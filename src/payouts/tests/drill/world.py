@@ -7,15 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from kombu import Connection
 
-from payouts.tests.acceptance.service import Gateway, Redis, Service, wait_until
-from payouts.tests.local import free_port, postgres
+from payouts.tests.acceptance.service import Gateway, Ground, Redis, Service, wait_until
+from payouts.tests.local import free_port
 
 LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
 MOODS = ("slow", "refuse", "500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken")
@@ -89,35 +88,10 @@ class RabbitMQ:
         }
 
 
-class Ground:
-    """What `Service` wants of a database, on a PostgreSQL that can be stopped."""
-
-    name = "payouts"
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.start()
-
-    def start(self) -> None:
-        self.stack = ExitStack()
-        self.server = self.stack.enter_context(postgres(self.folder, "-c", "max_connections=200", port=self.port))
-
-    def stop(self) -> None:
-        self.stack.close()
-
-    def environment(self) -> dict[str, str]:
-        return {"DATABASE_URL": "", **self.server}
-
-    def rows(self, query: str, *parameters: Any) -> list[Any]:
-        url = f"postgresql://postgres@127.0.0.1:{self.port}/payouts"
-        with psycopg.connect(url, autocommit=True) as connection:
-            return connection.execute(query, parameters).fetchall()
-
-
 class World:
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.chance = chance
-        self.ground = Ground(folder / "postgres")
+        self.ground = Ground(folder / "postgres", "-c", "max_connections=200")
         self.broker = Redis() if os.environ.get("BROKER") == "redis" else RabbitMQ(folder / "rabbitmq")
         self.broker.start()
         self.gateway = Gateway()
@@ -223,6 +197,11 @@ class World:
         self.lasting(0, 4)
         self.ground.start()
 
+    def the_database_crashes(self) -> None:
+        self.ground.crash()
+        self.lasting(0, 4)
+        self.ground.start()
+
     def the_gateway_has_moods(self) -> None:
         self.gateway.modes("ok", *self.chance.sample(MOODS, 4))
         self.lasting(3, 6)
@@ -243,6 +222,7 @@ class World:
             self.the_queue_is_deleted,
             self.the_database_drops_its_connections,
             self.the_database_restarts,
+            self.the_database_crashes,
             self.the_gateway_has_moods,
             self.the_gateway_has_moods,
         ]
