@@ -14,6 +14,9 @@ from payouts.tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+# On a busy machine five seconds, its own, are not enough for an answer.
+expect.set_options(timeout=30_000)
+
 if CHROMIUM is None and not os.environ.get("CI"):
     pytest.skip("no Chromium on the PATH: the pages were not looked at", allow_module_level=True)
 
