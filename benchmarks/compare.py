@@ -18,7 +18,7 @@ from payouts.tests.acceptance.service import Database, Service, call, wait_until
 
 ROWS = 20_000
 # How many messages wait for a worker: some seconds of work.
-BACKLOGS = {"tutorial": 400, "FastAPI": 1000, "Django Ninja": 1500, "no work": 10_000}
+BACKLOGS = {"tutorial": 400, "FastAPI": 600, "Django Ninja": 1000, "no work": 10_000}
 HERE = Path(__file__).parent
 LISTS = {
     "first page": "",
