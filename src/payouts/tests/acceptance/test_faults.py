@@ -205,7 +205,7 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
 @pytest.fixture(scope="module")
 def grounded():
     """With a PostgreSQL of its own, which writes its log once in ten seconds if no commit waits for it."""
-    ground = Ground(scratch / "ground", "-c", "wal_writer_delay=10s")
+    ground = Ground(scratch / "ground", "-c", "wal_writer_delay=10s", "-c", "autovacuum=off")
     service = Service(ground)
     service.environment |= HASTY
     try:
