@@ -56,9 +56,9 @@ up: ## Build the image and start everything in Docker
 	$(COMPOSE) up -d --build
 
 down: ## Stop what `up` started
-	$(COMPOSE) down
+	$(COMPOSE) --profile '*' down
 
 logs: ## Follow the logs of what `up` started
-	$(COMPOSE) logs -f
+	$(COMPOSE) --profile '*' logs -f
 
 .PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint audit format migrations openapi up down logs

@@ -21,8 +21,8 @@ def stay_on_a_core(name: str = "payouts") -> None:
         cores = list(os.sched_getaffinity(0))
         random.shuffle(cores)
         seat = socket.socket(socket.AF_UNIX)
-        # What one process of the machine has bound no other one can until it has ended, so each takes the emptiest
-        # core. Pods do not see each other's seats, and rely on luck.
+        # A name that one process has bound is taken until it ends, so each gets the core that fewest of them have. Pods
+        # do not see each other's names, and rely on luck.
         for number, core in product(range(100), cores):
             with suppress(OSError):
                 seat.bind(f"\0{name}-{core}-{number}")

@@ -20,7 +20,7 @@ def speaks(descriptor: int) -> bool:
 
 
 def look_at_connection() -> None:
-    """Before its next statement, as Django does once for each request."""
+    """Has it looked at before its next statement, as Django does once for each request."""
     connection.health_check_done = False  # type: ignore[attr-defined]
 
 

@@ -248,7 +248,7 @@ CELERY_TASK_DEFAULT_QUEUE = env("CELERY_TASK_DEFAULT_QUEUE", default="payouts")
 CELERY_TASK_IGNORE_RESULT = True
 # A message outlives the worker that dies with it in hand.
 CELERY_TASK_ACKS_LATE = True
-# A refused connection must not hold up the request that rings the bell.
+# `check_worker` says at once that the broker is away.
 CELERY_TASK_PUBLISH_RETRY = False
 # After a lost connection, pool threads would restore the prefetch count on the socket that the main thread reads.
 CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False

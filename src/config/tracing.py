@@ -9,7 +9,7 @@ from typing import Any
 
 # With all that people put between its digits. Dots would be those of addresses, too.
 CARD_NUMBER = r"\d(?:[\s\u200b\-\u2010-\u2015]{0,3}\d){11,18}"
-# One in eighteen has digits enough for a card.
+# One in eighteen has digits enough in a row for a card.
 UUID = r"\b[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\b"
 UUID_OR_CARD_NUMBER = re.compile(f"({UUID})|{CARD_NUMBER}")
 

@@ -83,12 +83,12 @@ def moment(value: datetime | None) -> str:
     return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else ""
 
 
-# What PostgreSQL or a date makes of an address that somebody has edited.
+# What PostgreSQL or `datetime` raises for an address that somebody has edited.
 UNUSABLE = (DataError, OverflowError, ProgrammingError)
 
 
-def not_found(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Says why there is no list."""
+def explain(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Says on the start page why there is no list."""
     if isinstance(error, UNUSABLE):
         messages.error(request, _("These filters cannot be used."))
     elif isinstance(error.__cause__, QueryCanceled):
@@ -144,7 +144,7 @@ class DaysFilter(RangeDateFilter):
 
 
 class DetailsField(forms.JSONField):
-    # By themselves only a model's form asks them.
+    # Django asks a model's validators only in a model's form.
     default_validators = field("recipient_details").validators
     # Not {}, which is wrong.
     empty_values = ("", None)
@@ -331,7 +331,7 @@ class PayoutAdmin(ModelAdmin):
         if not search_term:
             return queryset, False
         found = queryset.saying(search_term)
-        # Nor by words, four digits each.
+        # Otherwise one could ask for what is not shown, four digits at a time.
         whole = request.user.has_perm("payouts.view_card_numbers")
         return found if whole else found.exclude(comment__regex=CARD_NUMBER), False
 
@@ -362,7 +362,7 @@ class PayoutAdmin(ModelAdmin):
         try:
             return super().changelist_view(request, extra_context)
         except (OperationalError, *UNUSABLE) as error:
-            return not_found(request, error)
+            return explain(request, error)
 
     def changeform_view(self, request: HttpRequest, object_id: Any = None, *args: Any, **kwargs: Any) -> HttpResponse:
         payout = self.get_object(request, object_id)
@@ -393,7 +393,7 @@ class PayoutAdmin(ModelAdmin):
         except IncorrectLookupParameters:
             return redirect("admin:payouts_payout_changelist")
         except (OperationalError, *UNUSABLE) as error:
-            return not_found(request, error)
+            return explain(request, error)
         # `writerow` returns what `write` does: here, the line.
         writer = csv.writer(SimpleNamespace(write=lambda line: line))
         lines = (writer.writerow(map(cell, row)) for row in rows(request, found, first))
@@ -481,7 +481,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         try:
             return {**context, **recent()}
         except OperationalError as error:
-            not_found(request, error)
+            explain(request, error)
     return context
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from itertools import chain
 
 import pytest
 import yaml
@@ -32,7 +33,7 @@ def test_docker_reads_the_example_as_we_do():
 
 
 def test_every_dependency_has_a_line_in_the_readme():
-    requirements = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    requirements = [*PROJECT["project"]["dependencies"], *chain(*PROJECT["dependency-groups"].values())]
     names = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements} - {PROJECT["project"]["name"]}
     for name in names | EXTRAS:
         assert re.search(rf"\b{name}\b", README), name

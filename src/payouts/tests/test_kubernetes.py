@@ -14,6 +14,7 @@ import pytest
 import yaml
 from gunicorn.config import GracefulTimeout  # type: ignore[import-untyped]
 
+from payouts.recovery import THREADS
 from payouts.tests.local import ROOT
 from payouts.tests.servers import scratch
 
@@ -286,6 +287,6 @@ def test_workers_are_scaled_by_the_queue_that_they_read(production):
 def test_all_pods_find_connections_in_postgresql(production):
     """It has 100 and keeps 3 for superusers; an upgrade runs one pod more of each."""
     of_api = int(DEFAULTS["WEB_CONCURRENCY"]) * int(DEFAULTS["API_THREADS"])
-    of_worker = int(DEFAULTS["CELERY_CONCURRENCY"]) + 10
+    of_worker = int(DEFAULTS["CELERY_CONCURRENCY"]) + 2 * THREADS
     [api], [worker] = production.specs("HorizontalPodAutoscaler"), production.specs("ScaledObject")
     assert (api["maxReplicas"] + 1) * of_api + (worker["maxReplicaCount"] + 1) * of_worker <= 97

@@ -5,7 +5,7 @@ import re
 import pytest
 from django.db import connection
 
-from payouts.models import Payout, Status
+from payouts.models import Payout, PayoutChange, Status
 from payouts.tests.local import ROOT
 from payouts.tests.make import REQUEST, URL, make_payout, make_processing
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def run(statement, payout=None):
     with connection.cursor() as cursor:
-        cursor.execute(statement.replace(":'id'", f"'{payout.pk}'" if payout else ""))
+        cursor.execute(statement.replace(":'id'", f"'{payout and payout.pk}'").replace(":'who'", "'ann'"))
         return cursor.fetchall() if cursor.description else cursor.rowcount
 
 
@@ -44,20 +44,22 @@ def test_settling_takes_a_payout_out_of_its_worker_s_hands(number, status):
     assert run(SETTLE[number], payout) == 1
     assert not Payout.objects.finish(payout, Status.COMPLETED)
     assert Payout.objects.get(pk=payout.pk).status == status
+    assert PayoutChange.objects.filter(payout_id=payout.pk).last().changed_by == "sql ann -"
 
 
 def test_after_a_restore_what_the_gateway_has_paid_is_completed():
-    new, failed, unpaid, gone = (make_payout(status) for status in ("NEW", "FAILED", "NEW", "NEW"))
-    Payout.objects.filter(pk=gone.pk).delete()
+    new, failed, unpaid, *gone = (make_payout(status) for status in ("NEW", "FAILED", "NEW", "NEW", "NEW"))
+    Payout.objects.filter(pk__in=[payout.pk for payout in gone]).delete()
     create, insert, update, select = COMPARE
     run(create)
     with connection.cursor() as cursor:
-        for payout in (new, failed, gone):
-            cursor.execute("INSERT INTO ledger VALUES (%s, true, 'booked', 100.5, 'RUB')", [f"{payout.pk}:1"])
-    assert run(insert) == 1
+        for payout, reference in zip((new, failed, *gone), ("booked", None, None, "booked" * 99), strict=True):
+            cursor.execute("INSERT INTO ledger VALUES (%s, true, %s, 100.5, 'RUB')", [f"{payout.pk}:1", reference])
+    assert run(insert) == 2
     assert {pk for (pk,) in run(update)} == {new.pk, failed.pk}
     assert [row[0] for row in run(select)] == [unpaid.pk]
-    assert Payout.objects.filter(status="COMPLETED", gateway_reference="booked").count() == 3
+    booked = sorted(Payout.objects.filter(status="COMPLETED").values_list("gateway_reference", flat=True))
+    assert booked == ["", "", "booked", ("booked" * 99)[:255]]
 
 
 def test_the_notes_name_only_settings_that_exist():

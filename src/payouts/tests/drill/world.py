@@ -24,7 +24,7 @@ class RabbitMQ:
     def __init__(self, folder: Path) -> None:
         servers = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server"))
         self.server = next((str(path) for path in servers if path and Path(path).exists()), None)
-        assert self.server, "RabbitMQ is not installed here: the drill cannot be held"
+        assert self.server, "RabbitMQ is not installed here"
         self.folder, self.port = folder, free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         folder.mkdir()
