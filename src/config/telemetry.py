@@ -1,8 +1,4 @@
-"""
-Traces for OpenTelemetry and errors for Sentry: each on by its own variable alone, and otherwise not even imported.
-
-Neither is told a card number, wherever it came from: a query, or an error of PostgreSQL that quotes the row.
-"""
+"""Traces and errors: each on by its own variable alone, else not even imported. Neither is told a card number."""
 
 import os
 import re

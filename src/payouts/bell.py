@@ -30,10 +30,7 @@ def ring(payout: Payout) -> None:
 
 
 class Bell(threading.local):
-    """
-    Sends the message that a payout is NEW, on a connection for each thread. A sick broker holds up few
-    callers, for a second each. A lost message costs time only, so none is confirmed: recovery finds the row.
-    """
+    """Rings on a connection for each thread. A lost message costs only time, so none is confirmed."""
 
     producer: Any = None
     # Kept on the class, so for all threads: after a failure none of them sends anything before this time.

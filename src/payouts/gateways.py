@@ -15,7 +15,7 @@ from django.conf import settings
 from config.health import speaks
 from config.settings import refuse
 from config.tracing import without_card_numbers
-from payouts.models import NOTE_MAX_LENGTH, REASON_MAX_LENGTH, REFERENCE_MAX_LENGTH, Payout, Status
+from payouts.models import REFERENCE_MAX_LENGTH, TEXT_MAX_LENGTH, Payout, Status
 
 ANSWER_MAX_BYTES = 64 * 1024
 
@@ -36,12 +36,12 @@ class Answer:
 
     @classmethod
     def refused(cls, reason: str) -> "Answer":
-        return cls(Status.FAILED, reason=without_card_numbers(printable(reason))[:REASON_MAX_LENGTH] or "Refused.")
+        return cls(Status.FAILED, reason=without_card_numbers(printable(reason))[:TEXT_MAX_LENGTH] or "Refused.")
 
     @classmethod
     def unknown(cls, doubt: str) -> "Answer":
         """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
-        return cls(Status.PROCESSING, note=without_card_numbers(printable(doubt))[:NOTE_MAX_LENGTH])
+        return cls(Status.PROCESSING, note=without_card_numbers(printable(doubt))[:TEXT_MAX_LENGTH])
 
 
 def printable(text: str) -> str:
@@ -70,12 +70,7 @@ class SandboxGateway:
 
 
 class HTTPGateway(threading.local):
-    """
-    POSTs the payout with a key that stays the same until a person sends the payout back to NEW.
-
-    libcurl, because its time-out is one for the whole call: a gateway that drips its answer cannot outlive the lease.
-    Each thread keeps one connection.
-    """
+    """By libcurl, whose time-out is for the whole call: a gateway that drips its answer cannot outlive the lease."""
 
     PAID = (200, 201, 204)
     REFUSED = (400, 402, 422)

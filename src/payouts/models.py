@@ -33,10 +33,8 @@ AMOUNT_MIN = Decimal("0.01")
 AMOUNT_DIGITS = 12
 AMOUNT_PLACES = 2
 AMOUNT_MAX = 10 ** (AMOUNT_DIGITS - AMOUNT_PLACES) - AMOUNT_MIN
-COMMENT_MAX_LENGTH = 1000
-REASON_MAX_LENGTH = 1000
+TEXT_MAX_LENGTH = 1000
 REFERENCE_MAX_LENGTH = 255
-NOTE_MAX_LENGTH = 1000
 IDEMPOTENCY_KEY_MAX_LENGTH = 255
 DETAILS_MAX_BYTES = 16 * 1024
 DETAILS_MAX_DEPTH = 32
@@ -46,6 +44,7 @@ COUNT_LIMIT = 10_000
 MONEY = ("user_id", "amount", "currency", "recipient_details")
 OUTCOME = ("status", "failure_reason", "gateway_reference")
 TIMES = ("created_at", "updated_at", "processed_at")
+TEXTS = ("comment", "failure_reason", "note")
 
 
 class Currency(models.TextChoices):
@@ -99,16 +98,9 @@ def validate_recipient_details(details: object) -> None:
 
 
 def fingerprint(fields: Mapping[str, Any]) -> str:
-    """The same for requests of the same meaning, however they are written."""
-
-    def number(text: str) -> float:
-        """Reads 1.0 as 1, which means the same."""
-        return int(float(text)) if float(text).is_integer() else float(text)
-
-    # The serializer has brought the amount to two places.
-    written = json.dumps(fields, default=str)
-    same = json.dumps(json.loads(written, parse_float=number), sort_keys=True)
-    return sha256(same.encode()).hexdigest()
+    """The same for requests of the same meaning: their amount has two places by now, and 1.0 is read as 1."""
+    read = partial(json.loads, parse_float=lambda text: int(float(text)) if float(text).is_integer() else float(text))
+    return sha256(json.dumps(read(json.dumps(fields, default=str)), sort_keys=True).encode()).hexdigest()
 
 
 def statuses_for(fields: Mapping[str, Any]) -> set[str]:
@@ -225,11 +217,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         return (payout, True) if payout else (self.get(caller=caller, idempotency_key=key), False)
 
     def finish(self, payout: "Payout", status: Status, again_in: timedelta | None = None, **said: str) -> bool:
-        """
-        Writes what the gateway said; a payout that stays PROCESSING is asked about again after `again_in`.
-
-        Returns False, changing nothing, when a later attempt or a person has taken the row.
-        """
+        """Writes what the gateway said, and when to ask again; or nothing, if a later attempt or a person has it."""
         values: dict[str, Any] = {"reference": "", "reason": "", "note": "", **said}
         values |= {"status": status, "again_in": again_in, "by": changed_by()}
         # The gateway took its time, and PostgreSQL may have been restarted meanwhile.
@@ -255,19 +243,11 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             return cursor.rowcount == 1
 
     def change(self, pk: UUID, fields: Mapping[str, Any], **seen: Any) -> bool:
-        """
-        Changes a payout by hand, along the state machine.
-
-        Returns False when its status does not allow that, or the row no longer is what the person has `seen`.
-        """
+        """Changes a payout by hand, if its status allows that and the row still is what the person has `seen`."""
         return self.filter(status__in=statuses_for(fields), **seen)._by_hand(pk, fields)
 
     def settle(self, pk: UUID, fields: Mapping[str, Any], **seen: Any) -> bool:
-        """
-        Settles a payout in doubt by hand, on the gateway's word.
-
-        The new attempt number fences off its worker, whose `finish` then finds no row.
-        """
+        """Settles a payout in doubt by hand, on the gateway's word. The new attempt number fences off its worker."""
         return self.in_doubt().filter(**seen)._by_hand(pk, {**fields, "attempt": F("attempt") + 1, "lease_until": None})
 
     def _by_hand(self, pk: UUID, fields: Mapping[str, Any]) -> bool:
@@ -316,9 +296,9 @@ class Payout(models.Model):
         validators=[validate_recipient_details],
         help_text=_("Where the money goes: a JSON object."),
     )
-    comment = models.TextField(_("comment"), blank=True, default="", max_length=COMMENT_MAX_LENGTH)
+    comment = models.TextField(_("comment"), blank=True, default="", max_length=TEXT_MAX_LENGTH)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.NEW)
-    failure_reason = models.TextField(_("failure reason"), blank=True, default="", max_length=REASON_MAX_LENGTH)
+    failure_reason = models.TextField(_("failure reason"), blank=True, default="", max_length=TEXT_MAX_LENGTH)
     gateway_reference = models.TextField(
         _("gateway reference"), blank=True, default="", max_length=REFERENCE_MAX_LENGTH
     )
@@ -333,7 +313,7 @@ class Payout(models.Model):
     deleted_at = models.DateTimeField(_("deleted"), null=True, editable=False)
     changed_by = models.TextField(default="", editable=False)
     # Why its outcome is unknown, or why a person changed its status.
-    note = models.TextField(_("note"), default="", db_default="", max_length=NOTE_MAX_LENGTH, editable=False)
+    note = models.TextField(_("note"), default="", db_default="", max_length=TEXT_MAX_LENGTH, editable=False)
     caller = models.TextField(_("caller"), default="", editable=False)
     idempotency_key = models.TextField(null=True, editable=False)
     fingerprint = models.TextField(null=True, editable=False)
@@ -366,10 +346,8 @@ class Payout(models.Model):
             check("amount", Q(amount__range=(AMOUNT_MIN, AMOUNT_MAX))),
             check("currency", Q(currency__in=Currency)),
             check("status", Q(status__in=Status)),
-            check("comment", LessThanOrEqual(Length("comment"), COMMENT_MAX_LENGTH)),
-            check("failure_reason", LessThanOrEqual(Length("failure_reason"), REASON_MAX_LENGTH)),
+            *(check(text, LessThanOrEqual(Length(text), TEXT_MAX_LENGTH)) for text in TEXTS),
             check("gateway_reference", LessThanOrEqual(Length("gateway_reference"), REFERENCE_MAX_LENGTH)),
-            check("note", LessThanOrEqual(Length("note"), NOTE_MAX_LENGTH)),
             check("idempotency_key_length", LessThanOrEqual(Length("idempotency_key"), IDEMPOTENCY_KEY_MAX_LENGTH)),
             check("details_object", ~Q(recipient_details={}) & Q(Exact(DETAILS_TYPE, "object"))),
             check("details_size", LessThanOrEqual(DETAILS_SIZE, DETAILS_MAX_BYTES)),
@@ -399,11 +377,7 @@ class Payout(models.Model):
 
 
 class PayoutChange(models.Model):
-    """
-    One change of a payout, written by a trigger (see the migration), so that nothing changes unseen.
-
-    There is no foreign key: the history outlives the row.
-    """
+    """One change of a payout, written by a trigger, so that nothing changes unseen. It outlives the row."""
 
     payout_id = models.UUIDField()
     at = models.DateTimeField()
@@ -446,21 +420,11 @@ class Token(models.Model):
 
     @classmethod
     def find(cls, secret: str) -> tuple[User, int] | None:
-        """The account that the secret belongs to, and the token's id, in a quarter of the time that the ORM takes."""
-        with connection.cursor() as cursor:
-            cursor.execute(
-                """
-                SELECT token.id, token.used_at > statement_timestamp() - interval '1 hour', account.id, account.username
-                  FROM payouts_token token JOIN auth_user account ON account.id = token.user_id
-                 WHERE token.digest = %s AND account.is_active
-                """,
-                [sha256(secret.encode()).digest()],
-            )
-            row = cursor.fetchone()
-        if row is None:
+        """The account that the secret belongs to, and the token's id."""
+        digest = sha256(secret.encode()).digest()
+        token = cls.objects.select_related("user").filter(digest=digest, user__is_active=True).first()
+        if token is None:
             return None
-        pk, is_noted, *account = row
-        if not is_noted:
-            # Of all that find it due, one writes.
-            cls.objects.filter(pk=pk).exclude(used_at__gt=Now() - timedelta(hours=1)).update(used_at=Now())
-        return User.from_db(connection.alias, ["id", "username"], account), pk
+        if not token.used_at or token.used_at < now() - timedelta(hours=1):
+            cls.objects.filter(pk=token.pk).update(used_at=Now())
+        return token.user, token.pk

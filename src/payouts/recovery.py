@@ -1,8 +1,4 @@
-"""
-The worker's own threads that pay what no bell announced, or what a dead worker left.
-
-They claim, pay and finish as the task does, so any number of workers may do it at once, and they need no broker.
-"""
+"""The worker's own threads that pay, as the task does, what no bell announced or a dead worker left."""
 
 import logging
 import random

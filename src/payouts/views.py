@@ -22,32 +22,27 @@ IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
 
 class PayoutViewSet(ModelViewSet[Payout]):
     """
-    list:
-    Find payouts
+    list: Find payouts
 
     Newest first. Follow `next` and `previous` from page to page: that way no page costs more than the first.
     With `page` instead of `cursor` the pages are numbered and `count` is there, up to 10,000.
 
-    create:
-    Send a payout
+    create: Send a payout
 
     Answers at once; the payout is then paid in the background. `status` and timestamps in the body are ignored.
 
     Send an `Idempotency-Key` of your own to retry safely: however often the same key comes with the same payout,
     one is made, and every later answer is that payout as it is now. A key never expires.
 
-    retrieve:
-    Look at a payout
+    retrieve: Look at a payout
 
     Its `status` says what became of it, `failure_reason` why it failed, `attempt` how often a worker took it.
 
-    update:
-    Change a payout as a whole
+    update: Change a payout as a whole
 
     As PATCH, with every field present: so it is possible only while the payout is `NEW`, or on its way back there.
 
-    partial_update:
-    Correct, cancel, settle or retry a payout
+    partial_update: Correct, cancel, settle or retry a payout
 
     * `comment`: at any time except while it is `PROCESSING`.
     * `amount`, `currency`, `recipient_details`, `user_id`: while it is `NEW`.
@@ -57,13 +52,11 @@ class PayoutViewSet(ModelViewSet[Payout]):
 
     Anything else is a 409 that says what is allowed now, and nothing is changed.
 
-    destroy:
-    Delete a payout
+    destroy: Delete a payout
 
     Not while it is `PROCESSING`. From then on it is not found, in no list and never paid. Its history stays.
 
-    history:
-    See what happened to a payout
+    history: See what happened to a payout
 
     Every change, oldest first: when, by whom and what; also of a deleted payout. Of `recipient_details` it says only
     that they changed.

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from swagger_spec_validator.validator20 import validate_spec
 
 from config.health import pending_migrations
-from payouts.models import COMMENT_MAX_LENGTH, Currency, Payout, Status
+from payouts.models import TEXT_MAX_LENGTH, Currency, Payout, Status
 from payouts.tests.local import ROOT
 from payouts.tests.make import REQUEST, URL, make_payout
 
@@ -204,7 +204,7 @@ def test_the_filters_have_their_choices_and_formats(document):
 
 def test_the_fields_have_their_limits(document):
     payout = document["definitions"]["Payout"]
-    assert payout["properties"]["comment"]["maxLength"] == COMMENT_MAX_LENGTH
+    assert payout["properties"]["comment"]["maxLength"] == TEXT_MAX_LENGTH
     assert payout["properties"]["currency"]["enum"] == list(Currency)
     assert payout["required"] == ["amount", "currency", "recipient_details"]
     assert "required" not in document["definitions"]["PayoutPatch"]
