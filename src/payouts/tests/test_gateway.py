@@ -1,6 +1,7 @@
 """What each answer of a real HTTP server makes of the payout."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from payouts import gateways
 from payouts.models import Payout, Status
 from payouts.tasks import process
-from payouts.tests.local import free_port
+from payouts.tests.local import ROOT, free_port
 from payouts.tests.make import make_payout, url_of
 
 pytestmark = pytest.mark.django_db
@@ -152,6 +153,43 @@ def test_an_answer_that_comes_twice_is_not_the_next_payout_s(gateway):
     assert processed(recipient_details={"mode": "twice"}).gateway_reference == "once"
     time.sleep(0.2)
     assert processed(recipient_details={"number": "4000000000000002"}).status == Status.FAILED
+
+
+HANGS = """
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <unistd.h>
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    sleep(15);
+    close(creat(getenv("KNOWN"), 0600));
+    return EAI_AGAIN;
+}
+"""
+CALLS = """
+import os, django
+django.setup()
+from payouts.gateways import configured
+from payouts.models import Payout
+for number in range(3):
+    print(configured().pay(Payout(amount=1, currency="EUR", recipient_details={"a": 1})).note[:13])
+print("later" if os.path.exists(os.environ["KNOWN"]) else "before it is known", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler: libcurl looks names up by itself")
+def test_a_name_that_is_looked_up_for_ever_holds_up_no_later_call(tmp_path, monkeypatch):
+    (tmp_path / "hangs.c").write_text(HANGS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "hangs.so", tmp_path / "hangs.c"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "hangs.so"))
+    monkeypatch.setenv("KNOWN", str(tmp_path / "known"))
+    monkeypatch.setenv("PAYOUT_GATEWAY", "http")
+    monkeypatch.setenv("PAYOUT_GATEWAY_URL", "http://gateway.example/")
+    monkeypatch.setenv("PAYOUT_GATEWAY_TIMEOUT", "0.2")
+    calls = [sys.executable, "-c", CALLS]
+    done = subprocess.run(calls, cwd=ROOT / "src", capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["curl error 28"] * 3 + ["before it is known"]
 
 
 def test_a_connection_is_kept(gateway, server):
