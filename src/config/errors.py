@@ -19,15 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
-    if isinstance(error.__cause__, QueryCanceled) and context["view"].action == "list":
+    if isinstance(error.__cause__, QueryCanceled) and getattr(context["view"], "action", "") == "list":
         error = ValidationError({"detail": _("This takes too long. Narrow it by user_id or created_after.")})
     if isinstance(error, Http404):
         # Django names the model, in English.
         error = NotFound()
     if isinstance(error, AWAY):
         logger.warning("the database is not available: %s", error)
-        # If this server takes no writes, another one may.
-        connection.close()
         error = Refused(503, _("The database is not available. A change may have been made."), retry_after=5)
     return views.exception_handler(error, context)
 
@@ -44,5 +42,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
+    # What `atomic` has rolled back Django takes for well, though this server may take no writes.
+    connection.close()
     detail = _("This is our mistake, not yours. Check what became of the payout, and report the X-Request-ID.")
     return JsonResponse({"detail": detail}, status=500)

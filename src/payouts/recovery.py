@@ -14,7 +14,6 @@ from typing import Any
 from celery import bootsteps
 from celery.apps import worker as celery_worker
 from django.conf import settings
-from django.db import connection
 from prometheus_client import Counter, start_http_server
 
 from config import tracing
@@ -63,8 +62,6 @@ def recover(status: Status, actor: str, stopping: threading.Event) -> None:
                 since = None if random.random() < LOOK_BACK_SHARE else payout.created_at  # noqa: S311
                 pay(payout)
         except AWAY as error:
-            # If this server takes no writes, another one may.
-            connection.close()
             tell(str(error), time.monotonic() // 60)
         except Exception:
             logger.exception("recovery goes on after this")

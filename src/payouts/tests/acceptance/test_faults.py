@@ -202,6 +202,22 @@ def test_a_postgresql_that_takes_no_writes_is_a_503_and_passes(own_service):
     wait_until(lambda: own_service.database.rows("SELECT FROM payouts_payout WHERE status = 'NEW'") == [])
 
 
+def test_a_worker_leaves_a_postgresql_that_takes_no_writes(own_service):
+    # Long enough for the bell alone to be heard.
+    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "600"
+    own_service.start_api()
+    own_service.start_worker()
+    payout = own_service.until(own_service.post(), "COMPLETED")
+    own_service.database.set("default_transaction_read_only = on")
+    own_service.database.hang_up()
+    own_service.ring(*[payout["id"]] * 8)
+    wait_until(lambda: own_service.output().count("ReadOnlySqlTransaction") >= 8)
+    own_service.database.set("default_transaction_read_only = off")
+    wait_until(lambda: own_service.get(payout))
+    for _thread in range(8):
+        own_service.until(own_service.post(), "COMPLETED")
+
+
 @pytest.fixture(scope="module")
 def grounded():
     """With a PostgreSQL of its own, which writes its log once in ten seconds if no commit waits for it."""
