@@ -42,7 +42,9 @@ def _exact(text: str) -> float:
     """Refuses what a float would round, as it would the account number 40817810099910004312.00; 0.1 it gives back."""
     number = float(text)
     with suppress(InvalidOperation):
-        if isinf(number) or Decimal(text) in (Decimal(repr(number)), Decimal(f"{number:.17g}")):
+        # Some give each number 17 digits, as 0.29999999999999999. A whole one may be that of an account.
+        same = (repr(number),) if number.is_integer() else (repr(number), f"{number:.17g}")
+        if isinf(number) or Decimal(text) in map(Decimal, same):
             return number
     raise exceptions.ParseError(_("This number has too many digits; send it as text: %(number)s") % {"number": text})
 

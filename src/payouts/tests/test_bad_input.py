@@ -136,7 +136,10 @@ VALID = json.dumps(REQUEST)
         ("<payout/>", {"detail"}),
         (VALID.replace('"100.50"', "10.009999999999999999"), {"detail"}),
         (VALID.replace('"100.50"', '1, "user_id": 9007199254740993.0'), {"detail"}),
-        (VALID.replace('{"number": "4111111111111111"}', '{"account": 40817810099910004312.00}'), {"detail"}),
+        *(
+            (VALID.replace('{"number": "4111111111111111"}', f'{{"account": {number}}}'), {"detail"})
+            for number in ("40817810099910004312.00", "36028797018963968.0", "3.6028797018963968E16")
+        ),
         (VALID.replace('{"number": "4111111111111111"}', '{"a": [1e-400]}'), {"detail"}),
         (VALID.replace('{"number": "4111111111111111"}', '{"a": 1e-99999999999999999999}'), {"detail"}),
         (VALID.replace('"100.50"', "NaN"), {"detail"}),
