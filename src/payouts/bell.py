@@ -1,6 +1,7 @@
 """The message that tells the workers of a NEW payout: all that the API knows of them."""
 
 import logging
+import math
 import threading
 import time
 from typing import Any
@@ -43,7 +44,7 @@ class Bell(threading.local):
             return
         if Bell.silent_until:
             # The silence is over: this thread alone tries the broker, the others stay silent until it knows.
-            Bell.silent_until = now + SILENT_SECONDS
+            Bell.silent_until = math.inf
         try:
             self._send(payout_id)
             Bell.silent_until = 0.0

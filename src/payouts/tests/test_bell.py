@@ -1,3 +1,5 @@
+import math
+import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -44,6 +46,18 @@ def test_is_silent_for_a_while_after_a_failure_and_then_rings_again(bell, waitin
     Bell.silent_until = 1.0
     bell.ring("3")
     assert (waiting(), Bell.silent_until) == (1, 0.0)
+
+
+def test_one_thread_alone_tries_a_broker_that_was_sick(bell):
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as other:
+        app.conf.broker_write_url = f"amqp://127.0.0.1:{mute.getsockname()[1]}//"
+        Bell.silent_until = 1.0
+        trying = other.submit(bell.ring, "1")
+        accepted, _address = mute.accept()
+        assert Bell.silent_until == math.inf
+        accepted.close()
+        trying.result()
+    assert Bell.silent_until < math.inf
 
 
 def test_a_message_in_a_file_is_all_there_when_it_is_seen(tmp_path):
