@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from config.settings import env
-from config.tracing import UUID, masked, request_id
+from config.tracing import UUID_OR_CARD_NUMBER, masked, request_id
 
 
 def start() -> None:
@@ -28,9 +28,10 @@ def trace_requests(_endpoint: str) -> None:
 
     class Session(requests.Session):
         def send(self, request: Any, **kwargs: Any) -> requests.Response:
-            # Keeps lengths and what else looks like whitespace, because they are part of the encoding.
-            numbers = rf"({UUID})|\d(?:[ -]?\d){{11,18}}".encode()
-            request.body = re.sub(numbers, lambda found: found[1] or b"*" * len(found[0]), request.body)
+            # Keeps lengths and what is between the digits, because it may be part of the encoding.
+            text = request.body.decode(errors="surrogateescape")
+            text = UUID_OR_CARD_NUMBER.sub(lambda found: found[1] or re.sub("[0-9]", "*", found[0]), text)
+            request.body = text.encode(errors="surrogateescape")
             return super().send(request, **kwargs)
 
     # A process that ends sends its last spans first, and waits this long at most for each batch of them.

@@ -387,8 +387,11 @@ def test_card_numbers_are_not_found_digit_by_digit(lookup):
     assert staff("view_payout").get(f"{LIST}?{lookup}=4").status_code == 400
 
 
-def test_card_numbers_are_not_found_by_their_groups():
-    hidden = make_payout(comment="room 2222 4111\u00a02222\u200b3333 4444")
+@pytest.mark.parametrize(
+    "between", [" ", "\u00a0", "\u2007", "\u200b", "\u202f", "\u3000", " - ", "\u2013", "+", "%20"]
+)
+def test_card_numbers_are_not_found_by_their_groups(between):
+    hidden = make_payout(comment=f"room 2222, {between.join(('4111', '2222', '3333', '4444'))}")
     found = make_payout(comment="room 2222")
     page = staff("view_payout").get(f"{LIST}?q=2222").content.decode()
     assert (str(found.pk) in page, str(hidden.pk) in page) == (True, False)

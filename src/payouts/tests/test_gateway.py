@@ -84,10 +84,14 @@ def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
     assert (payout.status, payout.failure_reason) == (Status.FAILED, "The card **** 1234 is refused.")
 
 
-@pytest.mark.parametrize("between", ["", " - ", "  ", "\u2013"])
+@pytest.mark.parametrize("between", ["", " - ", "  ", "\u2013", "\u202f", "+", "%20", "%C2%A0"])
 def test_a_reason_hides_a_card_however_it_is_written(between):
     said = gateways.Answer.refused(f"no {between.join(('4111', '1111', '1111', '1234'))}!")
     assert said.reason == "no **** 1234!"
+
+
+def test_a_reason_hides_two_cards_that_look_like_an_id():
+    assert "4111" not in gateways.Answer.refused("no 41111111-1111-1111-5500-000000000004").reason
 
 
 @pytest.mark.parametrize(
