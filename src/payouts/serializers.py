@@ -3,10 +3,13 @@ from typing import Any
 
 from django.db import models
 from django.utils.functional import cached_property
-from rest_framework import serializers
+from django.utils.text import format_lazy
+from rest_framework import fields, serializers
 
 from payouts.models import MONEY, OUTCOME, TIMES, Payout, PayoutChange
 
+# REST framework's own speaks for ever the language of its first reader.
+fields.lazy_format = format_lazy  # type: ignore[attr-defined]
 PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 

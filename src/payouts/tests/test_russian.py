@@ -1,4 +1,5 @@
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -70,6 +71,26 @@ def test_the_service_speaks_the_browser_s_language_or_the_one_that_is_set(api, s
     assert answer.json() == {"recipient_details": [text]}
     assert "Accept-Language" in answer["Vary"]
     assert not answer.cookies
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"comment": "x" * 1001},
+        {"comment": 1},
+        {"comment": "\ud800"},
+        {"user_id": 2**63},
+        {"amount": "0"},
+        {"amount": "x"},
+    ],
+)
+def test_each_caller_is_told_in_its_own_language_what_is_wrong(api, wrong):
+    for language, letters in (("ru", "[а-я]{3}"), ("en", "[a-z]{3}"), ("ru", "[а-я]{3}")):
+        request = json.dumps({**REQUEST, **wrong})
+        answer = api.post(URL, request, content_type="application/json", headers={"Accept-Language": language})
+        [[said]] = answer.json().values()
+        assert re.search(letters, said), answer.json()
 
 
 @pytest.mark.django_db
