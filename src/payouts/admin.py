@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -15,12 +16,12 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.db import DataError, OperationalError, ProgrammingError, connection
+from django.db import DataError, Error, OperationalError, ProgrammingError, connection
 from django.db.models import JSONField
 from django.db.models.functions import Now
 from django.forms.fields import InvalidJSONInput
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.formats import number_format
 from django.utils.timezone import get_current_timezone, localtime, now
@@ -192,7 +193,10 @@ class ReasonForm(BaseDialogForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.initial["key"] = get_object_or_404(Payout, pk=self.object_id).key
+        try:
+            self.initial["key"] = Payout.objects.get(pk=self.object_id).key
+        except (Payout.DoesNotExist, ValidationError) as error:
+            raise Http404 from error
 
     def clean_note(self) -> str:
         return tracing.without_card_numbers(self.cleaned_data["note"])
@@ -409,16 +413,20 @@ def rows(request: HttpRequest, found: Any, page: list[Any]) -> Iterator[list[Any
         last = str(page[-1].created_at), str(page[-1].pk)
         for payout in page:
             yield [getattr(mask_for(request, payout), name) for name in EXPORTED]
-        page = list(beyond(found, "-created_at", *last, backwards=False)[:EXPORTED_AT_ONCE])
+        try:
+            page = list(beyond(found, "-created_at", *last, backwards=False)[:EXPORTED_AT_ONCE])
+        except Error:
+            # Not every proxy tells that there should be more.
+            yield [_("The export is not complete.")]
+            raise
 
 
 def cell(value: Any) -> Any:
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, datetime):
         return moment(value)
-    # A spreadsheet would run it as a formula.
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
+    # A spreadsheet would run it as a formula; in some countries it looks for cells between semicolons.
+    return re.sub(r"(^|[;\t\r\n])(?=[=+\-@\t\r])", r"\1'", text) if isinstance(text, str) else text
 
 
 def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
+from django.db import ProgrammingError, connection
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
@@ -423,10 +423,26 @@ def test_asterisks_overwrite_no_card_number():
 
 
 def test_an_export_has_every_payout_and_no_formula(boss):
-    multiply(make_payout(recipient_details={"a": 1}, comment="=1+1"), admin.EXPORTED_AT_ONCE)
+    multiply(make_payout(recipient_details={"a": ";=1"}, comment="=1+1;-2"), admin.EXPORTED_AT_ONCE)
     lines = exported(boss)
     assert len({line["id"] for line in lines}) == admin.EXPORTED_AT_ONCE + 1
-    assert {(line["comment"], line["recipient_details"]) for line in lines} == {("'=1+1", '{"a": 1}')}
+    assert {(line["comment"], line["recipient_details"]) for line in lines} == {("'=1+1;'-2", """{"a": ";'=1"}""")}
+
+
+def test_an_export_that_breaks_off_says_so(boss):
+    multiply(make_payout(), admin.EXPORTED_AT_ONCE)
+    lines = iter(boss.get(f"{LIST}export/", headers={"Accept-Language": "ru"}))
+    assert [next(lines) for _payout in range(admin.EXPORTED_AT_ONCE + 1)]
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE payouts_payout RENAME TO gone")
+    assert next(lines).decode() == "Выгрузка неполная.\r\n"
+    with pytest.raises(ProgrammingError):
+        next(lines)
+
+
+def test_a_dialog_of_nothing_is_not_found(boss):
+    for pk in ("abc", "01a1fcaf-a016-7176-b7af-bb375d1fea01"):
+        assert boss.get(f"{LIST}{pk}/settle/").status_code == 404
 
 
 def test_the_start_page_tells_the_day(boss):
