@@ -223,8 +223,10 @@ UNFOLD = {
 }
 
 SWAGGER_USE_COMPAT_RENDERERS = False
-SWAGGER_SETTINGS = {
+SWAGGER_SETTINGS: Any = {
     "USE_SESSION_AUTH": False,
+    # Otherwise the page shows the document to a stranger, who says whether it is valid.
+    "VALIDATOR_URL": None,
     "DEFAULT_MODEL_RENDERING": "example",
     "SECURITY_DEFINITIONS": {
         "token": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`Token`, space, token"},

@@ -210,6 +210,10 @@ def test_the_fields_have_their_limits(document):
     assert "required" not in document["definitions"]["PayoutPatch"]
 
 
+def test_the_page_shows_the_document_to_no_stranger(client):
+    assert '"validatorUrl": null' in client.get("/swagger/").content.decode()
+
+
 @pytest.mark.parametrize("path", ["/swagger/", "/redoc/", "/swagger/?format=openapi", "/swagger.json", "/swagger.yaml"])
 def test_the_documents_are_served(client, path):
     assert client.get(path).status_code == 200
