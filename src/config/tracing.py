@@ -15,7 +15,8 @@ UUID_OR_CARD_NUMBER = re.compile(f"({UUID})|{CARD_NUMBER}")
 
 # No line names its place in the code, its thread or its process: to find them out took a quarter of its time.
 logging._srcfile = None
-logging.logThreads = logging.logProcesses = logging.logMultiprocessing = logging.logAsyncioTasks = False
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+logging.logAsyncioTasks = False  # type: ignore[attr-defined]
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 actor: ContextVar[str] = ContextVar("actor", default="command")
