@@ -11,9 +11,12 @@ from django.contrib.sessions.backends import db
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext_lazy as _
+from django.views.csrf import csrf_failure
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.throttling import BaseThrottle
 
+from config.api import Refused
 from payouts.models import Token
 
 MAX_FAILURES = 10
@@ -29,7 +32,7 @@ def sealed(*parts: str | None) -> str:
 
 def refuse_after_failures(*names: str) -> None:
     if any(cache.get(name, 0) >= MAX_FAILURES for name in names):
-        raise exceptions.Throttled(REMEMBERED_SECONDS)
+        raise Refused(429, _("Too many wrong passwords or tokens. Try again in a few minutes."), REMEMBERED_SECONDS)
 
 
 def count_failure(*names: str) -> None:
@@ -111,8 +114,19 @@ class MayReadDocs(IsCaller):
 
 def login(request: HttpRequest) -> HttpResponse:
     """The admin's, where too many wrong passwords are a 429."""
+    if "HX-Request" in request.headers:
+        return load_anew()
     try:
         return admin.site.login(request)
-    except exceptions.Throttled as error:
-        headers = {"Retry-After": str(REMEMBERED_SECONDS)}
-        return HttpResponse(str(error), "text/plain", error.status_code, headers=headers)
+    except Refused as error:
+        headers = {"Retry-After": str(error.wait)}
+        return HttpResponse(str(error), "text/plain; charset=utf-8", error.status_code, headers=headers)
+
+
+def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
+    return load_anew() if "HX-Request" in request.headers else csrf_failure(request, reason)
+
+
+def load_anew() -> HttpResponse:
+    """A dialog whose session is over shows neither login nor refusal: its page, loaded anew, leads to them."""
+    return HttpResponse(status=403, headers={"HX-Refresh": "true"})

@@ -42,6 +42,9 @@ def middleware(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[
         response = get_response(request)
         duration = time.perf_counter() - began
         response["X-Request-ID"] = request_id.get()
+        if request.path.startswith("/api/"):
+            # A browser would keep card numbers on its disk.
+            response["Cache-Control"] = "no-store"
         # A caller can make up any number of methods and paths, but not of series.
         method = request.method if request.method in HTTPMethod.__members__ else "other"
         route = request.resolver_match.route if request.resolver_match else "other"

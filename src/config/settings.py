@@ -149,6 +149,7 @@ SILENCED_SYSTEM_CHECKS += ["admin.E408", "admin.E409", "admin.E410"]
 SECURE_HSTS_SECONDS = env.between("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000, 0, 2**31)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 SESSION_COOKIE_AGE = 12 * 60 * 60
+CSRF_FAILURE_VIEW = "config.authentication.forged"
 # Only this many proxies of ours are believed about whom a request comes from, and by which protocol.
 NUM_PROXIES = env.between("NUM_PROXIES", 0, 0, 100)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if NUM_PROXIES else None

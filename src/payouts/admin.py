@@ -16,8 +16,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.db import DataError, Error, OperationalError, ProgrammingError, connection
-from django.db.models import JSONField
+from django.db import DataError, Error, OperationalError, ProgrammingError, connection, models
 from django.db.models.functions import Now
 from django.forms.fields import InvalidJSONInput
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
@@ -32,7 +31,6 @@ from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter, RangeDateFilter, RangeNumericFilter
 from unfold.decorators import action, display
 from unfold.forms import AdminPasswordChangeForm, BaseDialogForm, UserChangeForm, UserCreationForm
-from unfold.utils import parse_date_str
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from config import tracing
@@ -76,7 +74,7 @@ OUTLOOKS = {
 field: Any = Payout._meta.get_field
 
 
-def never(*_args: Any) -> bool:
+def never(_admin: Any, request: Any, *_args: Any) -> bool:
     return False
 
 
@@ -85,7 +83,7 @@ def moment(value: datetime | None) -> str:
 
 
 # What PostgreSQL or `datetime` raises for an address that somebody has edited.
-UNUSABLE = (DataError, OverflowError, ProgrammingError)
+UNUSABLE = (DataError, OverflowError, ProgrammingError, ValueError)
 
 
 def explain(request: HttpRequest, error: Exception) -> HttpResponse:
@@ -138,7 +136,12 @@ class DaysFilter(RangeDateFilter):
 
     def queryset(self, request: Any, queryset: Any) -> Any:
         for suffix, lookup, days in (("from", "gte", 0), ("to", "lt", 1)):
-            if day := parse_date_str(self.used_parameters.get(f"created_at_{suffix}", "")):
+            try:
+                # As the calendar beside it writes it, in the person's language.
+                day = forms.DateField(required=False).clean(self.used_parameters.get(f"created_at_{suffix}"))
+            except ValidationError:
+                return queryset.none()
+            if day:
                 begin = datetime(day.year, day.month, day.day, tzinfo=get_current_timezone()) + timedelta(days=days)
                 queryset = queryset.filter(**{f"created_at__{lookup}": begin})
         return queryset
@@ -166,16 +169,18 @@ class DetailsField(forms.JSONField):
         return InvalidJSONInput(data)
 
 
+class TextField(forms.CharField):
+    def to_python(self, value: Any) -> Any:
+        """With its own line breaks: those of a browser would count twice."""
+        return super().to_python((value or "").replace("\r\n", "\n"))
+
+
 class PayoutForm(forms.ModelForm):
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["seen"] = self.instance.updated_at.isoformat()
-
-    def clean_comment(self) -> str:
-        """With its own line breaks, not those of a browser."""
-        return self.cleaned_data["comment"].replace("\r\n", "\n")
 
     def clean(self) -> None:
         if self.cleaned_data.get("seen") != self.initial["seen"]:
@@ -189,7 +194,7 @@ SHORT = UnfoldAdminTextareaWidget(attrs={"rows": 3})
 class ReasonForm(BaseDialogForm):
     # What the gateway says of one key says nothing of the next one, which it may have got meanwhile.
     key = forms.CharField(widget=forms.HiddenInput)
-    note = field("note").formfield(label=_("Reason"), widget=SHORT)
+    note = field("note").formfield(form_class=TextField, label=_("Reason"), widget=SHORT)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -203,7 +208,9 @@ class ReasonForm(BaseDialogForm):
 
 
 class SendBackForm(ReasonForm):
-    amount = field("amount").formfield(required=False, min_value=AMOUNT_MIN, widget=UnfoldAdminTextInputWidget)
+    amount = field("amount").formfield(
+        required=False, min_value=AMOUNT_MIN, localize=True, widget=UnfoldAdminTextInputWidget
+    )
     recipient_details = field("recipient_details").formfield(
         form_class=DetailsField, required=False, widget=SHORT, initial=InvalidJSONInput("")
     )
@@ -235,18 +242,24 @@ def by_hand(name: str, title: Any, warning: Any, icon: str, target: Status | Non
                 ring(payout)
         else:
             messages.error(request, OVERTAKEN)
-        return HttpResponse(headers={"HX-Redirect": reverse("admin:payouts_payout_change", args=[object_id])})
+        page = reverse("admin:payouts_payout_change", args=[object_id])
+        # A dialog may have a tab of its own.
+        return HttpResponse(headers={"HX-Redirect": page}) if "HX-Request" in request.headers else redirect(page)
 
     act.__name__ = name
     form = {None: SettleForm, Status.NEW: SendBackForm}.get(target, ReasonForm)
     dialog = {"title": title, "description": warning, "form_class": form, "form_submit_text": title}
-    return action(description=title, dialog=dialog, permissions=["change" if target else "settle"], icon=icon)(act)
+    permissions = ["view", "change" if target else "settle"]
+    return action(description=title, dialog=dialog, permissions=permissions, icon=icon)(act)
 
 
 @admin.register(Payout)
 class PayoutAdmin(ModelAdmin):
     form = PayoutForm
-    formfield_overrides = {JSONField: {"form_class": DetailsField, "widget": UnfoldAdminTextareaWidget}}
+    formfield_overrides = {
+        models.JSONField: {"form_class": DetailsField, "widget": UnfoldAdminTextareaWidget},
+        models.TextField: {"form_class": TextField, "widget": UnfoldAdminTextareaWidget},
+    }
     list_display = ("created", "state", "amount", "currency", "user_id", "short_comment", "id")
     list_filter = (
         StuckFilter,
@@ -431,10 +444,10 @@ def cell(value: Any) -> Any:
 
 def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
     """The newest change first, as that is what people come for."""
-    whole = request.user.has_perm("payouts.view_card_numbers")
+    hidden = () if request.user.has_perm("payouts.view_card_numbers") else MASKED
     told = []
     for change in PayoutChange.objects.filter(payout_id=payout.pk).order_by("-id")[:CHANGES_SHOWN]:
-        values = change.changes if whole else masked(change.changes)
+        values = {name: masked(new) if name in hidden else new for name, new in change.changes.items()}
         if "status" in values:
             values["status"] = Status(values["status"]).label
         # What was empty from the beginning did not change, and a lease tells a person nothing.
@@ -444,8 +457,19 @@ def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
     return {"headers": [_("when"), _("what"), _("who")], "rows": told}
 
 
+def is_superuser(_admin: Any, request: Any, *_args: Any) -> bool:
+    return request.user.is_superuser
+
+
+class AdminForSuperusers(ModelAdmin):
+    """Whoever may change accounts, or give tokens to them, could have every permission."""
+
+    has_view_permission = has_add_permission = has_change_permission = has_delete_permission = is_superuser
+    has_module_permission = is_superuser
+
+
 @admin.register(Token)
-class TokenAdmin(ModelAdmin):
+class TokenAdmin(AdminForSuperusers):
     list_display = ("name", "user", "created_at", "used_at")
     has_change_permission = never
 
@@ -454,11 +478,11 @@ class TokenAdmin(ModelAdmin):
 
 
 admin.site.unregister((User, Group))
-admin.site.register(Group, type("PrettyGroupAdmin", (GroupAdmin, ModelAdmin), {}))
+admin.site.register(Group, type("PrettyGroupAdmin", (GroupAdmin, AdminForSuperusers), {}))
 
 
 @admin.register(User)
-class PrettyUserAdmin(UserAdmin, ModelAdmin):
+class PrettyUserAdmin(UserAdmin, AdminForSuperusers):
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm

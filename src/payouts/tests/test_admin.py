@@ -62,7 +62,8 @@ def edit(client, payout, **fields):
 
 
 def act(client, payout, action, **fields):
-    return client.post(f"{LIST}{payout.pk}/{action}/", {**REASON, "key": payout.key, **fields})
+    form = {**REASON, "key": payout.key, **fields}
+    return client.post(f"{LIST}{payout.pk}/{action}/", form, headers={"HX-Request": "true"})
 
 
 def exported(client, query=""):
@@ -94,6 +95,18 @@ def test_the_list_and_its_export_can_be_narrowed(boss, query):
     query = query.format(pk=wanted.pk)
     assert listed(boss, query) == {str(wanted.pk)}
     assert [line["id"] for line in exported(boss, query)] == [str(wanted.pk)]
+
+
+@pytest.mark.parametrize(
+    ("language", "day", "number"),
+    [("ru", "%d.%m.%Y", 1), ("ru", "%Y-%m-%d", 1), ("en", "%Y-%m-%d", 1), ("ru", "31.02.%Y", 0), ("en", "x", 0)],
+)
+def test_days_are_read_as_the_calendar_writes_them(boss, language, day, number):
+    make_payout()
+    make_payout(created_at=timezone.localtime() - timedelta(days=9))
+    boss.cookies["django_language"] = language
+    query = f"created_at_from={TODAY.strftime(day)}"
+    assert len(listed(boss, query)) == len(exported(boss, query)) == number
 
 
 def test_the_list_shows_what_it_is_about(boss):
@@ -300,6 +313,35 @@ def test_nothing_is_sent_back_with_a_bad_correction(boss, field, value):
     assert row(payout) == before
 
 
+def test_a_dialog_in_a_tab_of_its_own_leads_to_the_payout(boss):
+    payout = make_payout()
+    done = boss.post(f"{LIST}{payout.pk}/cancel/", {**REASON, "key": payout.key})
+    assert (done.status_code, done["Location"]) == (302, page_of(payout))
+    assert row(payout)["status"] == Status.CANCELLED
+
+
+def test_a_dialog_whose_session_is_over_has_its_page_loaded_anew():
+    stranger = Client(enforce_csrf_checks=True, headers={"HX-Request": "true"})
+    path = f"{LIST}{make_payout().pk}/cancel/"
+    for answer in (stranger.get(path, follow=True), stranger.post(path, REASON)):
+        assert (answer.status_code, answer["HX-Refresh"]) == (403, "true")
+
+
+def test_an_amount_is_corrected_as_the_page_writes_it(boss):
+    payout = make_payout(Status.FAILED)
+    boss.cookies["django_language"] = "ru"
+    act(boss, payout, "send_back", amount="1234,50")
+    assert row(payout)["amount"] == Decimal("1234.50")
+
+
+@pytest.mark.parametrize("text", ["a\r\nb" * 250, "\r\n" + "x" * 999])
+def test_a_browser_s_line_breaks_count_once(boss, text):
+    payout = make_payout()
+    edit(boss, payout, comment=text.strip())
+    act(boss, payout, "cancel", note=text.strip())
+    assert row(payout)["comment"] == row(payout)["note"] == text.strip().replace("\r\n", "\n")
+
+
 ACTIONS = ("cancel", "settle", "send_back", "settle_doubt")
 
 
@@ -359,6 +401,29 @@ def test_who_may_change_does_not_settle():
     payout = make_payout(Status.PROCESSING, **DOUBTFUL)
     assert act(client, payout, "settle_doubt", status="COMPLETED").status_code == 403
     assert row(payout)["status"] == Status.PROCESSING
+
+
+def test_who_may_settle_but_not_look_settles_nothing():
+    client = staff("settle_payout")
+    payout = make_payout(Status.PROCESSING, **DOUBTFUL)
+    assert client.get(f"{LIST}{payout.pk}/settle_doubt/").status_code == 403
+    assert act(client, payout, "settle_doubt", status="COMPLETED").status_code == 403
+    assert row(payout)["status"] == Status.PROCESSING
+
+
+@pytest.mark.parametrize("path", ["payouts/token/", "auth/user/", "auth/group/"])
+def test_only_superusers_see_accounts_and_what_speaks_for_them(boss, path):
+    kind = path.split("/")[1]
+    names = [f"{action}_{kind}" for action in ("view", "add", "change", "delete")]
+    deputy = staff(*names, username="olga")
+    for page in (path, f"{path}add/"):
+        assert (boss.get(f"/admin/{page}").status_code, deputy.get(f"/admin/{page}").status_code) == (200, 403)
+
+
+def test_the_history_shows_what_the_page_shows():
+    payout = make_payout(Status.COMPLETED, gateway_reference="627154123456")
+    page = staff("view_payout").get(page_of(payout)).content.decode()
+    assert "gateway reference: 627154123456" in page
 
 
 def with_numbers():
@@ -498,7 +563,9 @@ def test_what_takes_too_long_is_said_on_a_page(boss, held, path):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", [LIST, f"{LIST}export/"])
-@pytest.mark.parametrize("query", ["created_at_to=9999-12-31", "status__exact=%00", "caller__regex=("])
+@pytest.mark.parametrize(
+    "query", ["created_at_to=9999-12-31", "created_at__year=99999", "status__exact=%00", "caller__regex=("]
+)
 def test_a_filter_that_cannot_be_used_is_said_on_a_page(boss, path, query):
     page = boss.get(f"{path}?{query}", follow=True)
     assert page.status_code == 200

@@ -333,6 +333,22 @@ def test_passwords_are_not_tried_for_ever_from_an_address(client, ann):
     assert with_password("ann", PASSWORD, REMOTE_ADDR="10.0.0.1").get(URL).status_code == 200
 
 
+def test_who_tries_too_often_is_told_in_russian(client, ann):
+    russian = {"Accept-Language": "ru"}
+    fail(lambda: log_in(client, "ann", "wrong"))
+    page = client.post("/admin/login/", {"username": "ann", "password": "wrong"}, headers=russian)
+    assert "charset=utf-8" in page["Content-Type"]
+    for said in (page.content.decode(), with_password("ann", "wrong").get(URL, headers=russian).json()["detail"]):
+        assert said.startswith("Слишком много неверных паролей")
+
+
+def test_no_browser_keeps_what_the_api_says(client, ann):
+    client.force_login(ann)
+    made = client.post(URL, REQUEST, "application/json")
+    for answer in (made, client.get(URL), client.get(f"{URL}{Payout.objects.get().pk}/"), client.get("/api/")):
+        assert answer["Cache-Control"] == "no-store"
+
+
 def test_a_login_leads_to_the_start_page(client, ann):
     assert log_in(client, "ann", PASSWORD)["Location"] == "/admin/"
 
