@@ -23,6 +23,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.formats import number_format
+from django.utils.html import format_html
 from django.utils.timezone import get_current_timezone, localtime, now
 from django.utils.translation import gettext_lazy as _
 from psycopg.errors import QueryCanceled
@@ -324,7 +325,8 @@ class PayoutAdmin(ModelAdmin):
 
     @display(description=_("recipient details"))
     def details(self, payout: Payout) -> str:
-        return json.dumps(payout.recipient_details, ensure_ascii=False, indent="\u00a0\u00a0")[2:-2]
+        lines = json.dumps(payout.recipient_details, ensure_ascii=False, indent="\u00a0\u00a0")[2:-2]
+        return format_html('<span style="overflow-wrap: anywhere">{}</span>', lines)
 
     @display(description=KEY)
     def key(self, payout: Payout) -> str:
