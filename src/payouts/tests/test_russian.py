@@ -13,7 +13,7 @@ from payouts.tests.make import REQUEST, URL, make_payout
 
 MARKED = re.compile(r'(?:\b_|gettext(?:_lazy)?)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
 TRANSLATED = re.compile(r"""(?:\{%[- ]*trans(?:late)? |\b_\()(["'])(.+?)\1""")
-BLOCK = re.compile(r"\{% *blocktrans[^%]*%\}([^{]*(?:\{\{[^{]*)*)\{% *endblocktrans", re.DOTALL)
+BLOCK = re.compile(r"\{% *blocktrans[^%]*%\}([^{]*(?:\{\{[^{]*)*)\{% *(?:endblocktrans|plural)", re.DOTALL)
 UNFOLD = Path(unfold.__file__).parent
 # Of Django 6.0 and before.
 UNUSED = (
