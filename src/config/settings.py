@@ -276,6 +276,9 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
         "control_folder": f"{folder}/control",
         "polling_interval": 0.1,
     }
+if CELERY_BROKER_URL.startswith("amqp"):
+    # A worker that is told to stop takes its leave of the broker, and would wait for a silent one without end.
+    CELERY_BROKER_TRANSPORT_OPTIONS |= {"read_timeout": 3, "write_timeout": 3}
 if CELERY_BROKER_URL.startswith("redis"):
     # A cast runs only where the setting is set, and what it raises becomes the one line of `Env`.
     env.get_value("CELERY_BROKER_URL", cast=lambda _url: import_module("redis"))

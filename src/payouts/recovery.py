@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.apps import worker as celery_worker
 from django.conf import settings
 from prometheus_client import Counter, start_http_server
@@ -100,7 +100,6 @@ class Recovery(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, worker: Any) -> None:
-        self.stopping.set()
         logger.info("stops")
         # Tasks that wait in the pool would keep a terminated worker busy: unacknowledged, they go to another one.
         worker.pool.executor.shutdown(wait=False, cancel_futures=True)
@@ -109,3 +108,9 @@ class Recovery(bootsteps.StartStopStep):
 
 
 app.steps["worker"].add(Recovery)
+
+
+@signals.worker_shutting_down.connect
+def take_no_more(**_kwargs: Any) -> None:
+    """At once: Celery takes its leave of the broker before it stops us."""
+    Recovery.stopping.set()

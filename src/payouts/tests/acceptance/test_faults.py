@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from urllib.parse import urlsplit
@@ -28,9 +29,11 @@ def hasty(own_service, gateway):
 
 
 class Wire:
-    """Carries bytes to the broker until it is cut."""
+    """Carries bytes to the broker until it is cut, or holds them back."""
 
     def __init__(self) -> None:
+        self.carries = threading.Event()
+        self.carries.set()
         self.server = socket.create_server(("127.0.0.1", 0))
         broker = urlsplit(BROKER)
         self.far = broker.hostname, broker.port or {"redis": 6379}.get(broker.scheme, 5672)
@@ -53,6 +56,7 @@ class Wire:
     def carry(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while data := one.recv(65536):
+                self.carries.wait()
                 other.sendall(data)
 
     def cut(self) -> None:
@@ -63,6 +67,7 @@ class Wire:
         self.ends.clear()
 
     def close(self) -> None:
+        self.carries.set()
         # Whoever is cut off comes again at once.
         self.server.shutdown(socket.SHUT_RDWR)
         self.acceptor.join()
@@ -93,6 +98,21 @@ def test_a_worker_whose_broker_hung_up_hears_again(own_service):
             wait_until(lambda made=made: "PROCESSING" in own_service.statuses(made))
             wire.cut()
             wait_until(lambda made=made: own_service.statuses(made) == {"COMPLETED": 12})
+
+
+@pytest.mark.skipif(IN_FILES, reason="it takes a broker, and CELERY_BROKER_URL names none")
+def test_a_worker_whose_broker_is_silent_stops_when_it_is_told(own_service):
+    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "0.5"
+    own_service.start_api(CELERY_BROKER_URL=NO_BROKER)
+    with closing(Wire()) as wire:
+        worker = own_service.start_worker(CELERY_BROKER_URL=wire.url)
+        own_service.until(own_service.post(), "COMPLETED")
+        wire.carries.clear()
+        worker.terminate()
+        time.sleep(0.5)
+        late = own_service.post()
+        assert worker.wait(60) == 0
+    assert own_service.get(late)["status"] == "NEW"
 
 
 def test_over_tls_a_broker_is_known_by_the_name_in_its_certificate(own_service, certificate):
