@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import tempfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from config.settings import env, refuse, set_process_defaults
 workers = env.between("WEB_CONCURRENCY", 2, 1, 1000)
 threads = env.between("API_THREADS", 4, 1, 1000)
 port = env.between("PORT", 8080, 1, 65535)
-bind = f"{env('API_HOST', default='0.0.0.0')}:{port}"  # noqa: S104
+host = env("API_HOST", default="0.0.0.0").strip("[]")  # noqa: S104
+bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 preload_app = True
 control_socket_disable = True
+# It would wait without end for a client that does not read.
+sendfile = False
 # Gunicorn touches a file for each heartbeat; on a disk that can hang a worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir()  # noqa: S108
 # No request may keep PostgreSQL busy for long, nor more than one process of it; a list that would is refused.
@@ -29,8 +33,6 @@ counted = Path(env("METRICS_FOLDER", default=f"{worker_tmp_dir}/payouts-metrics-
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counted)
 try:
     counted.mkdir(parents=True, exist_ok=True)
-    for file in counted.glob("*.db"):
-        file.unlink()
 except OSError as error:
     refuse("METRICS_FOLDER", error)
 
@@ -38,9 +40,12 @@ SILENT_SECONDS = 5
 
 
 def when_ready(server: Any) -> None:
-    """Frees the thread of a client that falls silent in a request: connections inherit the listener's time-out."""
-    for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", SILENT_SECONDS, 0))
+    """Frees the thread of a client that neither writes nor reads: connections inherit the listener's time-outs."""
+    for listener, way in product(server.LISTENERS, (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)):
+        listener.sock.setsockopt(socket.SOL_SOCKET, way, struct.pack("ll", SILENT_SECONDS, 0))
+    # Now that the port is ours, those whom they counted are gone.
+    for file in counted.glob("*.db"):
+        file.unlink()
 
 
 def post_fork(server: Any, worker: Any) -> None:

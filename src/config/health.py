@@ -4,6 +4,7 @@ import select
 import sys
 from functools import cache
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, InterfaceError, InternalError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
@@ -53,5 +54,5 @@ def require_database() -> None:
         connection.ensure_connection()
         # Nothing of it is left for processes that are forked.
         connection.close()
-    except Error as error:
+    except (Error, ImproperlyConfigured) as error:
         sys.exit(f"The database cannot be used: {' '.join(str(error).split())}")

@@ -6,6 +6,7 @@ a PostgreSQL from a wheel and Celery's broker in files below `.local`.
 """
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,11 +49,15 @@ def postgres(data: Path, *options: str, port: int | None = None) -> Iterator[dic
     programs = Path(wheel.origin).parent / "pginstall" / "bin"
     prefix = AS_NOBODY if os.geteuid() == 0 else []
     if not (data / "PG_VERSION").exists():
-        data.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Beside it, because what was killed half-way would be taken for whole.
+        new = data.with_name(f"{data.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True, mode=0o700)
         if prefix:
-            os.chown(data, NOBODY, NOBODY)
-        initdb = [f"{programs}/initdb", *f"-U postgres -A trust -E UTF8 {LOCALE} -D".split(), str(data)]
+            os.chown(new, NOBODY, NOBODY)
+        initdb = [f"{programs}/initdb", *f"-U postgres -A trust -E UTF8 {LOCALE} -D".split(), str(new)]
         subprocess.run([*prefix, *initdb], check=True, stdout=subprocess.DEVNULL)
+        new.rename(data)
     port = port or free_port()
     where = ["-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", ""]
     command = [*prefix, f"{programs}/postgres", *where, *options]
@@ -133,10 +138,10 @@ def wait_until_ready(url: str, run: Run, api: subprocess.Popen[str]) -> bool:
 
 def main() -> None:
     environ.Env.read_env(ROOT / ".env")
-    os.environ.setdefault("DEBUG", "True")
-    os.environ.setdefault("API_HOST", "127.0.0.1")
-    os.environ.setdefault("LOG_FORMAT", "text")
-    port = os.environ.setdefault("PORT", "8000")
+    ours = {"DEBUG": "True", "API_HOST": "127.0.0.1", "LOG_FORMAT": "text", "PORT": "8000"}
+    # An empty one is not set.
+    os.environ |= {name: os.environ.get(name) or value for name, value in ours.items()}
+    port = os.environ["PORT"]
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     url = f"http://127.0.0.1:{port}"
     with socket.socket() as probe:

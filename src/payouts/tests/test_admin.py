@@ -71,7 +71,8 @@ def exported(client, query=""):
     return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"))))
 
 
-TODAY = timezone.localtime().date()
+NOON = timezone.localtime().replace(hour=12)
+TODAY = NOON.date()
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ TODAY = timezone.localtime().date()
     ],
 )
 def test_the_list_and_its_export_can_be_narrowed(boss, query):
-    old = timezone.localtime() - timedelta(days=9)
+    old = NOON - timedelta(days=9)
     fields = {"currency": Currency.EUR, "amount": 7, "user_id": 7, "comment": "November", "created_at": old}
     wanted = make_payout(Status.PROCESSING, **fields, **DOUBTFUL)
     make_payout(user_id=8, comment="7 prizes")
@@ -102,8 +103,8 @@ def test_the_list_and_its_export_can_be_narrowed(boss, query):
     [("ru", "%d.%m.%Y", 1), ("ru", "%Y-%m-%d", 1), ("en", "%Y-%m-%d", 1), ("ru", "31.02.%Y", 0), ("en", "x", 0)],
 )
 def test_days_are_read_as_the_calendar_writes_them(boss, language, day, number):
-    make_payout()
-    make_payout(created_at=timezone.localtime() - timedelta(days=9))
+    make_payout(created_at=NOON)
+    make_payout(created_at=NOON - timedelta(days=9))
     boss.cookies["django_language"] = language
     query = f"created_at_from={TODAY.strftime(day)}"
     assert len(listed(boss, query)) == len(exported(boss, query)) == number

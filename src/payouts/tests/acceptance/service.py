@@ -372,6 +372,7 @@ class Service:
         if not IN_FILES:
             with Connection(BROKER) as broker:
                 broker.default_channel.queue_delete(self.queue)
+                broker.default_channel.exchange_delete(self.queue)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 import http.client
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -47,6 +48,34 @@ def test_migrations_take_longer_than_other_statements_may(empty_database):
     Service(empty_database).migrate()
 
 
+def test_migrations_hold_up_nobody_behind_them(empty_database):
+    with empty_database.connect() as connection, connection.transaction():
+        connection.execute("CREATE TABLE django_migrations ()")
+        process = Service(empty_database).start("entrypoint_migrations.sh")
+        assert process.wait(30) == 1
+
+
+def test_the_first_process_of_a_container_ends_when_it_is_told_while_it_starts():
+    begins = "import config, time; print('begins', flush=True); time.sleep(60)"
+    alone = ["unshare", "--user", "--map-root-user", "--pid", "--fork"]
+    if subprocess.run([*alone, "true"], check=False).returncode:
+        pytest.skip("this system lets us have no first process")
+    with subprocess.Popen([*alone, sys.executable, "-c", begins], cwd=ROOT / "src", stdout=subprocess.PIPE) as outer:
+        assert outer.stdout.readline() == b"begins\n"
+        [first] = Path(f"/proc/{outer.pid}/task/{outer.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGTERM)
+        assert outer.wait(30) == 143
+
+
+def test_a_start_that_fails_leaves_the_metrics_of_the_one_that_runs(own_service):
+    own_service.start_api()
+    second = own_service.start("entrypoint_http_api.sh")
+    assert second.wait(30) == 1
+    own_service.post()
+    counted = 'http_request_duration_seconds_count{method="POST",route="api/v1/payouts/",status="201"} 1.0'
+    assert counted in call("GET", f"{own_service.base}/metrics").body.decode()
+
+
 def test_celery_finds_the_service_where_it_is_not_installed():
     # As in the image: -S leaves out the file that leads from the environment to this checkout. Like -m, -c looks here.
     celery = "import sys; sys.path.append(sys.argv.pop(1)); from celery.__main__ import main; main()"
@@ -88,6 +117,7 @@ def assert_fails_with_one_line(service, setting, line, *scripts):
     ("setting", "line"),
     [
         ({"DB_PORT": "1"}, "The database cannot be used: "),
+        ({"DB_NAME": "x" * 64}, "The database cannot be used: "),
         ({"SECRET_KEY": ""}, "The setting SECRET_KEY cannot be used: "),
         ({"SENTRY_DSN": "https://no-key.example.com/1"}, "The setting SENTRY_DSN cannot be used: "),
     ],
@@ -137,7 +167,10 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
 
 KEEP_ITS_SETTING = """
 CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN NEW.comment := current_setting('synchronous_commit'); RETURN NEW; END $$;
+    $$ BEGIN
+        NEW.comment := current_setting('synchronous_commit') || ', ' || current_setting('transaction_isolation');
+        RETURN NEW;
+    END $$;
 CREATE TRIGGER keep BEFORE INSERT ON payouts_payout FOR EACH ROW EXECUTE FUNCTION keep()
 """
 
@@ -154,10 +187,11 @@ def test_what_a_server_has_set_otherwise_changes_nothing(own_service):
     own_service.environment["DATABASE_URL"] = url
     own_service.migrate()
     own_service.start_api()
+    made = own_service.post()
+    assert made["comment"] == "on, read committed"
+    assert 'payouts_in_flight{status="NEW"} 1.0' in call("GET", f"{own_service.base}/metrics").body.decode()
     own_service.start_worker()
-    made = own_service.until(own_service.post(), "COMPLETED")
-    assert made["comment"] == "on"
-    assert "payouts_in_flight" in call("GET", f"{own_service.base}/metrics").body.decode()
+    own_service.until(made, "COMPLETED")
 
 
 def test_a_worker_without_a_gateway_does_not_start(own_service):
