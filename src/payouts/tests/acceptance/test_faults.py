@@ -93,7 +93,7 @@ def test_a_worker_whose_broker_hung_up_hears_again(own_service):
     own_service.start_api()
     with closing(Wire()) as wire:
         own_service.start_worker(CELERY_BROKER_URL=wire.url, SANDBOX_DELAY="0.5")
-        for _cut in range(2):
+        for _cut in range(4):
             made = [own_service.post() for _ in range(12)]
             wait_until(lambda made=made: "PROCESSING" in own_service.statuses(made))
             wire.cut()
