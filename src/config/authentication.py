@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends import db
@@ -124,7 +124,10 @@ def login(request: HttpRequest) -> HttpResponse:
 
 
 def forged(request: HttpRequest, reason: str = "") -> HttpResponse:
-    return load_anew() if "HX-Request" in request.headers else csrf_failure(request, reason)
+    if "HX-Request" not in request.headers:
+        return csrf_failure(request, reason)
+    messages.error(request, _("Nothing was done: you have logged in anew meanwhile. Try again."))
+    return load_anew()
 
 
 def load_anew() -> HttpResponse:

@@ -42,7 +42,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> JsonResponse:
-    # What `atomic` has rolled back Django takes for well, though this server may take no writes.
+    # After `atomic` has rolled back, Django believes in the connection; but its server may take no writes.
     connection.close()
     detail = _("This is our mistake, not yours. Check what became of the payout, and report the X-Request-ID.")
     return JsonResponse({"detail": detail}, status=500)

@@ -21,7 +21,7 @@ def speaks(descriptor: int) -> bool:
 
 
 def look_at_connection() -> None:
-    """Has it looked at before its next statement, as Django does once for each request."""
+    """Has the connection checked before its next statement, as Django does once for each request."""
     connection.health_check_done = False  # type: ignore[attr-defined]
 
 

@@ -49,6 +49,8 @@ EXPORTED_AT_ONCE = 1000
 MASKED = ("recipient_details", "comment", "failure_reason", "note")
 # A guess at what is masked can be compared with the last one.
 UNFILTERED = (*MASKED, "fingerprint")
+# A spreadsheet would run it; in some countries it looks for cells between semicolons.
+FORMULA = r"""(^|[;\t\r\n])(?="*[=+\-@\t\r])"""
 CHANGES_SHOWN = 200
 DOUBT = "DOUBT"
 # Otherwise Unfold would show the code, not the label, of a status that has no colour.
@@ -75,7 +77,7 @@ OUTLOOKS = {
 field: Any = Payout._meta.get_field
 
 
-def never(_admin: Any, request: Any, *_args: Any) -> bool:
+def never(_admin: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
     return False
 
 
@@ -140,8 +142,8 @@ class DaysFilter(RangeDateFilter):
             try:
                 # As the calendar beside it writes it, in the person's language.
                 day = forms.DateField(required=False).clean(self.used_parameters.get(f"created_at_{suffix}"))
-            except ValidationError:
-                return queryset.none()
+            except ValidationError as error:
+                raise ValueError from error
             if day:
                 begin = datetime(day.year, day.month, day.day, tzinfo=get_current_timezone()) + timedelta(days=days)
                 queryset = queryset.filter(**{f"created_at__{lookup}": begin})
@@ -326,7 +328,7 @@ class PayoutAdmin(ModelAdmin):
     @display(description=_("recipient details"))
     def details(self, payout: Payout) -> str:
         lines = json.dumps(payout.recipient_details, ensure_ascii=False, indent="\u00a0\u00a0")[2:-2]
-        return format_html('<span style="overflow-wrap: anywhere">{}</span>', lines)
+        return format_html('<span style="overflow-wrap: anywhere; white-space: pre-line">{}</span>', lines)
 
     @display(description=KEY)
     def key(self, payout: Payout) -> str:
@@ -440,8 +442,7 @@ def cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return moment(value)
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
-    # A spreadsheet would run it as a formula; in some countries it looks for cells between semicolons.
-    return re.sub(r"(^|[;\t\r\n])(?=[=+\-@\t\r])", r"\1'", text) if isinstance(text, str) else text
+    return re.sub(FORMULA, r"\1'", text) if isinstance(text, str) else text
 
 
 def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
@@ -459,7 +460,7 @@ def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
     return {"headers": [_("when"), _("what"), _("who")], "rows": told}
 
 
-def is_superuser(_admin: Any, request: Any, *_args: Any) -> bool:
+def is_superuser(_admin: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
     return request.user.is_superuser
 
 

@@ -339,7 +339,7 @@ class Payout(models.Model):
             # a list of them reads payout_by_creation, and an entry would be one more write for every payout.
             models.Index("status", "created_at", "id", name="payout_by_status", condition=Q(status__in=INDEXED)),
             models.Index("lease_until", name="payout_processing", condition=Q(status=Status.PROCESSING)),
-            # The write that fills the list of new words puts all in place: of 4 MB, the default, that takes a second.
+            # The write that fills the list of new words moves all into the index: 4 MB, the default, take a second.
             GinIndex(SearchVector("comment", config="simple"), name="payout_by_words", gin_pending_list_limit=256),
         ]
         constraints = [

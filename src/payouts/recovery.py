@@ -100,6 +100,7 @@ class Recovery(bootsteps.StartStopStep):
             thread.start()
 
     def stop(self, worker: Any) -> None:
+        self.stopping.set()
         logger.info("stops")
         # Tasks that wait in the pool would keep a terminated worker busy: unacknowledged, they go to another one.
         worker.pool.executor.shutdown(wait=False, cancel_futures=True)

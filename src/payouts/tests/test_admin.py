@@ -99,8 +99,7 @@ def test_the_list_and_its_export_can_be_narrowed(boss, query):
 
 
 @pytest.mark.parametrize(
-    ("language", "day", "number"),
-    [("ru", "%d.%m.%Y", 1), ("ru", "%Y-%m-%d", 1), ("en", "%Y-%m-%d", 1), ("ru", "31.02.%Y", 0), ("en", "x", 0)],
+    ("language", "day", "number"), [("ru", "%d.%m.%Y", 1), ("ru", "%Y-%m-%d", 1), ("en", "%Y-%m-%d", 1)]
 )
 def test_days_are_read_as_the_calendar_writes_them(boss, language, day, number):
     make_payout(created_at=NOON)
@@ -136,8 +135,10 @@ def test_a_page_shows_all_of_it(boss):
 
 
 def test_who_may_only_look_reads_the_details_line_by_line():
-    page = staff("view_payout", "view_card_numbers").get(page_of(make_payout())).content.decode()
-    assert f"\u00a0&quot;number&quot;: &quot;{CARD}&quot;" in page
+    payout = make_payout(recipient_details={"number": CARD, "holder": "x"})
+    page = staff("view_payout", "view_card_numbers").get(page_of(payout)).content.decode()
+    assert "white-space: pre-line" in page
+    assert f"&quot;x&quot;,\n\u00a0\u00a0&quot;number&quot;: &quot;{CARD}&quot;" in page
 
 
 def test_what_was_deleted_has_no_status_to_be_found_by(boss):
@@ -167,9 +168,7 @@ def test_the_list_finds_what_waits_for_long(boss):
     assert listed(boss, "stuck=late") == {str(waiting.pk)}
 
 
-@pytest.mark.parametrize(
-    "query", ["nonsense=1", "created_at_from=x", "amount_from=x", "amount_from=NaN", "q=%00", "q=" + "9" * 40, "p=999"]
-)
+@pytest.mark.parametrize("query", ["nonsense=1", "amount_from=x", "amount_from=NaN", "q=%00", "q=" + "9" * 40, "p=999"])
 def test_nonsense_gets_a_page(boss, query):
     make_payout()
     assert boss.get(f"{LIST}?{query}", follow=True).status_code == 200
@@ -335,12 +334,11 @@ def test_an_amount_is_corrected_as_the_page_writes_it(boss):
     assert row(payout)["amount"] == Decimal("1234.50")
 
 
-@pytest.mark.parametrize("text", ["a\r\nb" * 250, "\r\n" + "x" * 999])
-def test_a_browser_s_line_breaks_count_once(boss, text):
+def test_a_browser_s_line_breaks_count_once(boss):
     payout = make_payout()
-    edit(boss, payout, comment=text.strip())
-    act(boss, payout, "cancel", note=text.strip())
-    assert row(payout)["comment"] == row(payout)["note"] == text.strip().replace("\r\n", "\n")
+    edit(boss, payout, comment="a\r\nb" * 333)
+    act(boss, payout, "cancel", note="a\r\nb" * 333)
+    assert row(payout)["comment"] == row(payout)["note"] == "a\nb" * 333
 
 
 ACTIONS = ("cancel", "settle", "send_back", "settle_doubt")
@@ -489,10 +487,14 @@ def test_asterisks_overwrite_no_card_number():
 
 
 def test_an_export_has_every_payout_and_no_formula(boss):
-    multiply(make_payout(recipient_details={"a": ";=1"}, comment="=1+1;-2"), admin.EXPORTED_AT_ONCE)
+    multiply(make_payout(recipient_details={"a": ";=1"}, comment='=1+1;-2;"=3";"a'), admin.EXPORTED_AT_ONCE)
     lines = exported(boss)
     assert len({line["id"] for line in lines}) == admin.EXPORTED_AT_ONCE + 1
-    assert {(line["comment"], line["recipient_details"]) for line in lines} == {("'=1+1;'-2", """{"a": ";'=1"}""")}
+    assert {line["recipient_details"] for line in lines} == {"""{"a": ";'=1"}"""}
+    # As a spreadsheet reads it that parts cells by semicolons.
+    text = boss.get(f"{LIST}export/").getvalue().decode()
+    cells = {cell for line in csv.reader(io.StringIO(text), delimiter=";") for cell in line}
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@"))]
 
 
 def test_an_export_that_breaks_off_says_so(boss):
@@ -565,7 +567,15 @@ def test_what_takes_too_long_is_said_on_a_page(boss, held, path):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("path", [LIST, f"{LIST}export/"])
 @pytest.mark.parametrize(
-    "query", ["created_at_to=9999-12-31", "created_at__year=99999", "status__exact=%00", "caller__regex=("]
+    "query",
+    [
+        "created_at_to=9999-12-31",
+        "created_at_from=31.02.2026",
+        "created_at_to=x",
+        "created_at__year=99999",
+        "status__exact=%00",
+        "caller__regex=(",
+    ],
 )
 def test_a_filter_that_cannot_be_used_is_said_on_a_page(boss, path, query):
     page = boss.get(f"{path}?{query}", follow=True)

@@ -90,8 +90,14 @@ def test_a_reason_hides_a_card_however_it_is_written(between):
     assert said.reason == "no **** 1234!"
 
 
-def test_a_reason_hides_two_cards_that_look_like_an_id():
-    assert "4111" not in gateways.Answer.refused("no 41111111-1111-1111-5500-000000000004").reason
+@pytest.mark.parametrize("after", ["", "-a", " a"])
+def test_a_reason_hides_two_cards_that_look_like_an_id(after):
+    assert "4111" not in gateways.Answer.refused(f"no 41111111-1111-1111-5500-000000000004{after}").reason
+
+
+@pytest.mark.parametrize("said", ["45000 + 45000 + 45000", "1000000+2000000", "+7 912 345-67-89 +7 912 345-67-90"])
+def test_a_reason_keeps_sums_and_telephones(said):
+    assert gateways.Answer.refused(said).reason == said
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ def watched(migrated, collector):
 def test_one_trace_leads_from_the_post_to_the_gateway(watched, collector):
     request = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD}}
     query = f"number={CARD}&number={'+'.join(GROUPS)}&number={'%20'.join(GROUPS)}&number={'-'.join(GROUPS)}"
-    call("POST", f"{watched.payouts}?{query}", request, **{"X-Request-ID": "traced"})
+    # Whose length, 48, is a digit where it is encoded.
+    agent = "20261128012233 payroll".ljust(48, ".")
+    call("POST", f"{watched.payouts}?{query}", request, **{"X-Request-ID": "traced", "User-Agent": agent})
     way = ("POST api/v1/payouts/", "apply_async/payouts.process", "run/payouts.process", "gateway")
     wait_until(lambda: way in collector.traces())
     service, attributes = collector.traces()[way[:1]]

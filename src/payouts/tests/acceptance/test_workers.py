@@ -1,6 +1,7 @@
 """What workers do with what an API has taken. They are killed, frozen and told to stop; the API is the same for all."""
 
 import os
+import shutil
 import signal
 from contextlib import suppress
 from uuid import uuid4
@@ -9,7 +10,7 @@ import pytest
 
 from payouts.gateways import REFUSED_NUMBER
 from payouts.tests.acceptance.service import HASTY, NO_BROKER, call, served, wait_until
-from payouts.tests.local import free_port
+from payouts.tests.local import filesystem_broker, free_port
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,14 @@ def test_a_message_alone_is_enough(own_workers):
     own_workers.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
     own_workers.ring(payout["id"])
     own_workers.until(payout, "COMPLETED")
+
+
+def test_a_worker_that_breaks_down_ends(own_workers, tmp_path):
+    worker = own_workers.start_worker(CELERY_BROKER_URL=filesystem_broker(tmp_path / "broker"))
+    wait_until(lambda: own_workers.lines(logger="celery.apps.worker"))
+    shutil.rmtree(tmp_path / "broker")
+    assert worker.wait(30) == 1
+    assert own_workers.lines(message="stops")
 
 
 def test_a_replay_and_a_retry_ring_again(own_workers):
