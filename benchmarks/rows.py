@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from psycopg import Connection
+from uuid_utils.compat import uuid7
 
 COLUMNS = "id, user_id, amount, currency, recipient_details, comment, status, failure_reason, created_at"
 COLUMNS += ", processed_at, lease_until"
@@ -16,12 +17,12 @@ ALTER TABLE payouts_payout ALTER comment SET DEFAULT '', ALTER status SET DEFAUL
     ALTER attempt SET DEFAULT 0, ALTER changed_by SET DEFAULT '', ALTER caller SET DEFAULT ''"""
 NEW = """
 INSERT INTO payouts_payout (id, user_id, amount, currency, recipient_details, comment, status)
-SELECT gen_random_uuid(), 7, 100.50, 'RUB', '{"type": "card", "number": "4111111111111111"}', 'Salary', 'NEW'
-  FROM generate_series(1, %s) RETURNING id::text"""
+SELECT id, 7, 100.50, 'RUB', '{"type": "card", "number": "4111111111111111"}', 'Salary', 'NEW'
+  FROM unnest(%s::uuid[]) AS id RETURNING id::text"""
 
 
 def insert_new(database: Any, count: int) -> list[str]:
-    return [row[0] for row in database.rows(NEW, count)]
+    return [row[0] for row in database.rows(NEW, [uuid7() for _ in range(count)])]
 
 
 def payouts(count: int, waiting: int = 0) -> Iterator[str]:

@@ -172,24 +172,21 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
                AND (status = 'NEW' OR (status = 'PROCESSING' AND lease_until < statement_timestamp()))
             """,  # noqa: S608
             {"lease": settings.PAYOUT_LEASE, "actor": actor.get(), **parameters},
-            # A subquery in RETURNING still sees the row as it was before the statement.
-            was="(SELECT status FROM payouts_payout AS before WHERE before.id = payouts_payout.id)",
         )
         if payout:
             payout.ask_until = asked + settings.PAYOUT_LEASE.total_seconds() - settings.PAYOUT_GATEWAY_TIMEOUT
         return payout
 
-    def _one(self, statement: str, parameters: Mapping[str, Any], was: str = "NULL") -> "Payout | None":
+    def _one(self, statement: str, parameters: Mapping[str, Any]) -> "Payout | None":
         """The row that the statement has written, in half the time that `raw()` takes."""
         columns = [field.attname for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
-            cursor.execute(f"{statement} RETURNING {', '.join(columns)}, {was}", parameters)
+            cursor.execute(f"{statement} RETURNING {', '.join(columns)}", parameters)
             row = cursor.fetchone()
         if row is None:
             return None
-        payout = self.model.from_db(self.db, columns, row[:-1])
+        payout = self.model.from_db(self.db, columns, row)
         payout.recipient_details = json.loads(payout.recipient_details)
-        payout.was = row[-1]
         return payout
 
     def accept(self, fields: Mapping[str, Any], key: str | None = None, caller: str = "") -> "tuple[Payout, bool]":
@@ -318,7 +315,6 @@ class Payout(models.Model):
     idempotency_key = models.TextField(null=True, editable=False)
     fingerprint = models.TextField(null=True, editable=False)
 
-    was: str  # its status before the claim
     ask_until: float  # when the rest of its lease is too short for a gateway call, by this machine's clock
     objects = PayoutQuerySet.as_manager()
 

@@ -60,16 +60,16 @@ def recover(status: Status, actor: str, stopping: threading.Event) -> None:
                 # While anybody's transaction is open, the paid stay in the index: beginning anew would read past them.
                 # A lease ends later than its payout was created, so that passes by none of the PROCESSING.
                 since = None if random.random() < LOOK_BACK_SHARE else payout.created_at  # noqa: S311
-                pay(payout)
+                pay(payout, status)
         except AWAY as error:
             tell(str(error), time.monotonic() // 60)
         except Exception:
             logger.exception("recovery goes on after this")
 
 
-def pay(payout: Payout) -> None:
+def pay(payout: Payout, was: Status) -> None:
     beat()
-    RECOVERED.labels(payout.was).inc()
+    RECOVERED.labels(was).inc()
     try:
         tasks.pay(payout)
     except Exception:

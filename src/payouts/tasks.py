@@ -52,7 +52,6 @@ def pay(payout: Payout) -> None:
     """Pays a payout that was claimed, and writes what became of it."""
     # The id of the request that changed it last is in the row, so recovery knows it too.
     tracing.request_id.set(payout.changed_by.rpartition(" ")[2])
-    logger.info("claimed", extra=about(payout, was=payout.was, status=Status.PROCESSING))
     if time.time() > payout.ask_until:
         # It was frozen, or its log was. Meanwhile another worker may have asked, and a person have acted on the answer.
         ATTEMPTS.labels("late").inc()
