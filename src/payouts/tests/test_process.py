@@ -99,6 +99,14 @@ def test_a_worker_that_was_overtaken_changes_nothing():
     assert row(payout).status == Status.COMPLETED
 
 
+def test_a_worker_changes_nothing_of_what_sql_took_from_it():
+    payout = make_payout()
+    slow = Payout.objects.claim(payout.pk)
+    Payout.objects.filter(pk=payout.pk).update(status=Status.CANCELLED, lease_until=None)
+    assert not Payout.objects.finish(slow, Status.COMPLETED)
+    assert row(payout).status == Status.CANCELLED
+
+
 SETTLED = {"status": Status.FAILED, "failure_reason": "Never booked.", "note": "Ann at the gateway says so."}
 
 
@@ -109,7 +117,8 @@ def test_a_payout_in_doubt_is_settled_by_hand_and_its_worker_overtaken():
     assert not Payout.objects.settle(payout.pk, SETTLED)
     assert Payout.objects.finish(first, Status.PROCESSING, again_in=timedelta(seconds=-1), note="HTTP 504")
     asking = Payout.objects.claim(payout.pk)
-    assert Payout.objects.settle(payout.pk, SETTLED)
+    assert not Payout.objects.settle(payout.pk, SETTLED, submission=2)
+    assert Payout.objects.settle(payout.pk, SETTLED, submission=1)
     assert not Payout.objects.finish(asking, Status.COMPLETED)
     assert not Payout.objects.settle(payout.pk, SETTLED)
     settled = row(payout)

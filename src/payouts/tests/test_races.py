@@ -1,10 +1,12 @@
 """Two real connections want the same payout: exactly one gets it, whichever."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models.functions import Now
 
 from payouts.models import Payout, Status
 from payouts.tests.make import make_payout
@@ -61,6 +63,20 @@ def test_a_claim_pays_either_the_old_or_the_new_amount_and_says_so():
         payout.refresh_from_db()
         assert claimed.amount == payout.amount
         assert str(payout.amount) == ("2.00" if changed else "1.00")
+
+
+def test_recovery_passes_by_what_somebody_has_locked():
+    locked, due = (make_payout(created_at=Now() - timedelta(seconds=age)) for age in (30, 20))
+
+    def claim_due():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        return Payout.objects.claim_due(Status.NEW)
+
+    with transaction.atomic():
+        Payout.objects.select_for_update().get(pk=locked.pk)
+        [taken] = at_once(claim_due)
+    assert taken.pk == due.pk
 
 
 def test_either_the_claim_or_the_delete_wins():

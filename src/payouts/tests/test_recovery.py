@@ -20,11 +20,13 @@ def old(seconds):
 
 
 def test_takes_the_oldest_new_one_that_waited_too_long():
-    make_payout(created_at=old(9))
-    make_payout(created_at=old(20))
+    make_payout(created_at=old(5))
+    second = make_payout(created_at=old(20))
     oldest = make_payout(created_at=old(30))
     taken = Payout.objects.claim_due(Status.NEW)
     assert (taken.pk, taken.status, taken.attempt) == (oldest.pk, Status.PROCESSING, 1)
+    assert Payout.objects.claim_due(Status.NEW).pk == second.pk
+    assert Payout.objects.claim_due(Status.NEW) is None
 
 
 def test_goes_on_from_the_one_that_it_took_last():
