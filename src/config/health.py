@@ -2,6 +2,9 @@
 
 import select
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from django.core.exceptions import ImproperlyConfigured
@@ -25,15 +28,29 @@ def look_at_connection() -> None:
     connection.health_check_done = False  # type: ignore[attr-defined]
 
 
+asking = threading.Lock()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """For questions that come again and again: a frozen PostgreSQL would keep a thread for each, until none is left."""
+    if not asking.acquire(timeout=1):
+        raise OperationalError
+    try:
+        yield
+    finally:
+        asking.release()
+
+
 def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
     try:
-        with connection.cursor() as cursor:
+        with one_at_a_time(), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-        pending = pending_migrations()
+            pending = pending_migrations()
     except Error:
         return JsonResponse({"status": "the database does not answer"}, status=503)
     if pending:

@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from rest_framework.throttling import BaseThrottle
 from uuid_utils import uuid4
 
+from config.health import one_at_a_time
 from config.tracing import actor, request_id, without_card_numbers
 from payouts.models import Payout, Status
 
@@ -66,7 +67,7 @@ class InFlight(Collector):
         count = GaugeMetricFamily("payouts_in_flight", "Payouts, counted to 10,000.", labels=["status"])
         oldest = GaugeMetricFamily("payouts_oldest_seconds", "The age of the oldest payout.", labels=["status"])
         # Without a database the rest is still told.
-        with suppress(Error):
+        with suppress(Error), one_at_a_time():
             for status, order in ((Status.NEW, "created_at"), (Status.PROCESSING, "lease_until")):
                 found = Payout.objects.filter(status=status).census(order)
                 count.add_metric([status], found["number"])

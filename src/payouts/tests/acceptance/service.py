@@ -141,10 +141,27 @@ class Ground:
     def stop(self) -> None:
         self.stack.close()
 
+    @property
+    def postmaster(self) -> int:
+        return int((self.folder / "postmaster.pid").read_text().split()[0])
+
     def crash(self) -> None:
         """What no commit has waited for is lost."""
-        os.kill(int((self.folder / "postmaster.pid").read_text().split()[0]), signal.SIGQUIT)
+        os.kill(self.postmaster, signal.SIGQUIT)
         self.stop()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It takes what is sent, and says nothing."""
+        pid = self.postmaster
+        processes = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                os.kill(process, signal.SIGCONT)
 
     def environment(self) -> dict[str, str]:
         return {"DATABASE_URL": "", **self.server}

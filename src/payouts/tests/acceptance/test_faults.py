@@ -246,7 +246,7 @@ def grounded():
     service.environment |= HASTY
     try:
         service.migrate()
-        service.start_api()
+        service.start_api(WEB_CONCURRENCY="1", API_THREADS="2")
         service.start_worker()
         yield service
     finally:
@@ -278,3 +278,19 @@ def test_a_crash_of_postgresql_may_take_back_paid_but_not_refused(grounded, numb
     grounded.database.start()
     wait_until(grounded.is_ready)
     assert grounded.until(payout, status)["attempt"] == attempts
+
+
+def test_a_frozen_postgresql_leaves_a_thread_to_say_that_the_process_lives(grounded):
+    paths = [f"/api/v1/payouts/{grounded.post()['id']}/"] * 8
+
+    def status(path):
+        return call("GET", f"{grounded.base}{path}").status
+
+    with ThreadPoolExecutor(8) as clients:
+        # Now each thread has its connection.
+        assert set(clients.map(status, paths)) == {200}
+        with grounded.database.frozen():
+            asked = [clients.submit(status, path) for path in ("/readyz/", "/metrics") * 4]
+            wait_until(lambda: sum(one.done() for one in asked) == len(asked) - 1)
+            assert status("/healthz/") == 200
+    assert status("/readyz/") == 200
