@@ -46,8 +46,8 @@ class Migration(migrations.Migration):
     dependencies = [("payouts", "0009_short_waits_for_words")]
 
     operations = [
-        # The function before it records the same.
-        migrations.RunSQL(REPLACE, migrations.RunSQL.noop),
+        # Not to be reversed: it names columns that earlier schemas do not have.
+        migrations.RunSQL(REPLACE),
         migrations.AlterField("payout", "attempt", models.IntegerField("attempts", default=0, editable=False)),
         migrations.AlterField("payout", "submission", models.IntegerField(default=1, editable=False)),
     ]
