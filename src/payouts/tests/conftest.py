@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from rest_framework.test import APIClient
 
+from config.celery import app
+
 APIClient.default_format = "json"
 
 
@@ -29,6 +31,17 @@ def no_static_files(settings):
 @pytest.fixture
 def api() -> APIClient:
     return APIClient()
+
+
+@pytest.fixture
+def waiting():
+    """How many messages are in the queue."""
+    queue = app.conf.task_default_queue
+    with app.connection() as connection:
+        channel = connection.default_channel
+        app.amqp.queues[queue].bind(channel).declare()
+        channel.queue_purge(queue)
+        yield lambda: channel.queue_declare(queue, passive=True).message_count
 
 
 @pytest.fixture

@@ -313,6 +313,12 @@ def test_nothing_is_sent_back_with_a_bad_correction(boss, field, value):
     assert row(payout) == before
 
 
+def test_what_is_sent_back_rings(boss, waiting, django_capture_on_commit_callbacks):
+    with django_capture_on_commit_callbacks(execute=True):
+        act(boss, make_payout(Status.FAILED), "send_back")
+    assert waiting() == 1
+
+
 def test_a_dialog_in_a_tab_of_its_own_leads_to_the_payout(boss):
     payout = make_payout()
     done = boss.post(f"{LIST}{payout.pk}/cancel/", {**REASON, "key": payout.key})
