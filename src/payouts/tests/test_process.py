@@ -4,10 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
+from prometheus_client import REGISTRY
 
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
 from payouts.models import Payout, Status
-from payouts.tasks import RETRY_LONGEST, backoff, process
+from payouts.tasks import RETRY_LONGEST, backoff, pay, process
 from payouts.tests.make import make_payout, make_processing, url_of
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +98,15 @@ def test_a_worker_that_was_overtaken_changes_nothing():
     assert not Payout.objects.finish(slow, Status.FAILED, reason="too late")
     assert Payout.objects.finish(quick, Status.COMPLETED)
     assert row(payout).status == Status.COMPLETED
+
+
+@pytest.mark.parametrize(("number", "dropped"), [("4111", 1), (REFUSED_NUMBER, 0)])
+def test_only_a_payment_that_is_dropped_counts_as_one(number, dropped):
+    slow = Payout.objects.claim(make_payout(recipient_details={"number": number}).pk)
+    Payout.objects.filter(pk=slow.pk).update(attempt=2)
+    before = REGISTRY.get_sample_value("payouts_dropped_payments_total")
+    pay(slow)
+    assert REGISTRY.get_sample_value("payouts_dropped_payments_total") == before + dropped
 
 
 def test_a_worker_changes_nothing_of_what_sql_took_from_it():
