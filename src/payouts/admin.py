@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -83,6 +84,10 @@ def never(_admin: Any, request: Any, *_args: Any, **_kwargs: Any) -> bool:
 
 def moment(value: datetime | None) -> str:
     return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else ""
+
+
+def money(amount: Decimal, currency: str) -> str:
+    return f"{number_format(amount, 2, force_grouping=True)}\u00a0{currency}"
 
 
 # What PostgreSQL or `datetime` raises for an address that somebody has edited.
@@ -263,7 +268,7 @@ class PayoutAdmin(ModelAdmin):
         models.JSONField: {"form_class": DetailsField, "widget": UnfoldAdminTextareaWidget},
         models.TextField: {"form_class": TextField, "widget": UnfoldAdminTextareaWidget},
     }
-    list_display = ("created", "state", "amount", "currency", "user_id", "short_comment", "id")
+    list_display = ("created", "state", "money", "user_id", "short_comment", "id")
     list_filter = (
         StuckFilter,
         ("status", StatusFilter),
@@ -321,6 +326,14 @@ class PayoutAdmin(ModelAdmin):
             return "", _("Deleted")
         return (DOUBT, _("Outcome unknown")) if payout.is_in_doubt else (payout.status, payout.get_status_display())
 
+    @display(description=_("status"))
+    def state_in_words(self, payout: Payout) -> Any:
+        return self.state(payout)[1]
+
+    @display(description=_("amount"))
+    def money(self, payout: Payout) -> str:
+        return money(payout.amount, payout.currency)
+
     @display(description=_("comment"))
     def short_comment(self, payout: Payout) -> str:
         return masked(payout.comment)[:60]
@@ -369,7 +382,7 @@ class PayoutAdmin(ModelAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         changeable = self.changeable(obj) if self.has_change_permission(request) else []
         shown = ["details" if name == "recipient_details" and name not in changeable else name for name in SHOWN]
-        return ["status", "outlook", *shown, "key", "caller", *TIMES, *(["seen"] if changeable else [])]
+        return ["state_in_words", "outlook", *shown, "key", "caller", *TIMES, *(["seen"] if changeable else [])]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [name for name in self.get_fields(request, obj) if name not in (*self.changeable(obj), "seen")]
@@ -532,7 +545,7 @@ def recent() -> dict[str, Any]:
         groups = cursor.fetchall()
     # Each row is of one grouping set: the columns by which that does not group are NULL.
     sums = [
-        [Status(status).label, number, f"{number_format(total, 2, force_grouping=True)} {currency}"]
+        [Status(status).label, number, money(total, currency)]
         for _hour, status, currency, _reason, number, total in groups
         if currency
     ]

@@ -116,6 +116,14 @@ def test_the_list_shows_what_it_is_about(boss):
         assert text in page
 
 
+def test_amounts_are_easy_to_read(boss):
+    make_payout(amount=Decimal("1234567.5"))
+    for language, amount in (("en", "1,234,567.50"), ("ru", "1\u00a0234\u00a0567,50")):
+        boss.cookies["django_language"] = language
+        for path in (LIST, "/admin/"):
+            assert f"{amount}\u00a0RUB" in boss.get(path).content.decode()
+
+
 def test_the_list_says_each_status_in_words(boss):
     for status in Status:
         make_payout(status)
@@ -132,6 +140,16 @@ def test_a_page_shows_all_of_it(boss):
         assert text in page
     for label in ("Status", "What happens next", "Recipient details", "The gateway's key", "Caller", "Created"):
         assert label in page
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "called"),
+    [(Status.PROCESSING, DOUBTFUL, "Outcome unknown"), (Status.NEW, {"deleted_at": Now()}, "Deleted")],
+)
+def test_a_page_calls_a_status_as_the_list_does(boss, status, fields, called):
+    payout = make_payout(status, **fields)
+    for path in (LIST, page_of(payout)):
+        assert re.search(rf">\s*{called}\s*<", boss.get(path).content.decode())
 
 
 def test_who_may_only_look_reads_the_details_line_by_line():
@@ -317,6 +335,11 @@ def test_what_is_sent_back_rings(boss, waiting, django_capture_on_commit_callbac
     with django_capture_on_commit_callbacks(execute=True):
         act(boss, make_payout(Status.FAILED), "send_back")
     assert waiting() == 1
+
+
+def test_what_closes_a_dialog_is_not_called_what_cancels_the_payout(boss):
+    dialog = boss.get(f"{LIST}{make_payout().pk}/cancel/").content.decode()
+    assert re.search(r"openModal = false'[^>]*>\s*Close\s*<", dialog)
 
 
 def test_a_dialog_in_a_tab_of_its_own_leads_to_the_payout(boss):
@@ -530,7 +553,7 @@ def test_the_start_page_tells_the_day(boss):
     told = page.context
     assert "the oldest: 23\xa0hours, 59\xa0minutes" in page.content.decode()
     assert [found["number"] for *_title, found in told["cards"]] == [1, 1, 1]
-    assert told["sums"]["rows"][0] == ["Failed", 2, "5.50 RUB"]
+    assert told["sums"]["rows"][0] == ["Failed", 2, "5.50\u00a0RUB"]
     assert told["failures"]["rows"] == [["No such card.", 2]]
     assert len(told["sums"]["rows"]) == 3
     charted = {bar["label"]: bar["data"] for bar in json.loads(told["chart"])["datasets"]}
