@@ -86,6 +86,11 @@ def moment(value: datetime | None) -> str:
     return f"{localtime(value):%Y-%m-%d %H:%M:%S}" if value else ""
 
 
+def wrapped(text: str) -> str:
+    """A phone is too narrow for a long word."""
+    return format_html('<span style="overflow-wrap: anywhere; white-space: pre-line">{}</span>', text)
+
+
 def money(amount: Decimal, currency: str) -> str:
     return f"{number_format(amount, 2, force_grouping=True)}\u00a0{currency}"
 
@@ -341,7 +346,7 @@ class PayoutAdmin(ModelAdmin):
     @display(description=_("recipient details"))
     def details(self, payout: Payout) -> str:
         lines = json.dumps(payout.recipient_details, ensure_ascii=False, indent="\u00a0\u00a0")[2:-2]
-        return format_html('<span style="overflow-wrap: anywhere; white-space: pre-line">{}</span>', lines)
+        return wrapped(lines)
 
     @display(description=KEY)
     def key(self, payout: Payout) -> str:
@@ -469,7 +474,7 @@ def history(request: HttpRequest, payout: Payout) -> dict[str, Any]:
         # What was empty from the beginning did not change, and a lease tells a person nothing.
         named = [name for name in ("status", *SHOWN, "deleted_at") if values.get(name) not in (None, "")]
         if what := "; ".join(f"{field(name).verbose_name}: {values[name]}" for name in named):
-            told.append([moment(change.at), what, change.changed_by])
+            told.append([moment(change.at), wrapped(what), wrapped(change.changed_by)])
     return {"headers": [_("when"), _("what"), _("who")], "rows": told}
 
 
@@ -490,7 +495,7 @@ class TokenAdmin(AdminForSuperusers):
     has_change_permission = never
 
     def save_model(self, request: Any, obj: Token, *args: Any) -> None:
-        messages.warning(request, _("The token, shown only now: %(token)s") % {"token": obj.issue()})
+        messages.warning(request, wrapped(_("The token, shown only now: %(token)s") % {"token": obj.issue()}))
 
 
 admin.site.unregister((User, Group))

@@ -136,12 +136,17 @@ def test_swagger_authorizes_by_the_admin_s_session(page, closed_service):
     assert callers(closed_service, try_out(page)) == [("ann", "ann")]
 
 
-def test_an_unknown_outcome_is_found_understood_and_settled(page, service):
+@pytest.fixture(scope="module")
+def back_office(service):
     make_ann(service)
+    return service.base.replace("127.0.0.1", "localhost")
+
+
+def test_an_unknown_outcome_is_found_understood_and_settled(page, service, back_office):
     payout = service.post(recipient_details={"number": UNKNOWN_NUMBER})
     query = "SELECT 1 FROM payouts_payout WHERE id = %s AND note <> ''"
     wait_until(lambda: service.database.rows(query, payout["id"]), log=service.log)
-    log_in(page, service.base.replace("127.0.0.1", "localhost"))
+    log_in(page, back_office)
     page.get_by_role("link", name="Outcome unknown").click()
     page.get_by_role("row", name=payout["id"]).get_by_role("link").click()
     expect(page.get_by_text("The last one: the sandbox does not say.")).to_be_visible()
@@ -152,3 +157,16 @@ def test_an_unknown_outcome_is_found_understood_and_settled(page, service):
     expect(page.get_by_text("Done. The history names you and your reason.")).to_be_visible()
     expect(page.get_by_role("row", name="ann ")).to_contain_text("note: Never booked, says the gateway.")
     assert service.get(payout)["failure_reason"] == "Never booked, says the gateway."
+
+
+def test_a_phone_shows_a_payout_and_its_history_whole(page, service, back_office):
+    payout = service.post(comment="w" * 900, recipient_details={"iban": "x" * 300})
+    log_in(page, back_office)
+    page.goto(f"{back_office}/admin/payouts/payout/{payout['id']}/change/")
+    wide = page.viewport_size
+    page.set_viewport_size({"width": 390, "height": 844})
+    rights = page.locator("td, td span, textarea, .field-details span").evaluate_all(
+        "shown => shown.map(each => each.getBoundingClientRect().right)"
+    )
+    page.set_viewport_size(wide)
+    assert 360 <= max(rights) <= 390
