@@ -34,6 +34,9 @@ LONGEST_REST = 15
 # The share of claims that begin with the oldest again, to find those that were locked when passed over.
 LOOK_BACK_SHARE = 0.01
 RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
+for found in (Status.NEW, Status.PROCESSING):
+    # Told from the beginning, so that Prometheus sees it rise.
+    RECOVERED.labels(found)
 
 
 def beat() -> None:

@@ -162,7 +162,8 @@ def test_what_the_environment_does_not_set_is_read_from_a_file(empty_database, t
         payouts = [service.post() for _ in range(3)]
         wait_until(lambda: service.get(payouts[1])["status"] == "PROCESSING")
         assert service.get(payouts[2])["status"] == "NEW"
-        assert call("GET", f"http://127.0.0.1:{said['METRICS_PORT']}/metrics").status == 200
+        told = call("GET", f"http://127.0.0.1:{said['METRICS_PORT']}/metrics").body.decode()
+        assert 'payouts_recovered_total{was="PROCESSING"} 0.0' in told
 
 
 KEEP_ITS_SETTING = """

@@ -1,7 +1,10 @@
 """What the alerts and the dashboard ask for is what the API and the worker tell."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -75,3 +78,44 @@ def test_an_alert_says_what_is_wrong_and_where_it_is_told_what_to_do(rule):
 def test_no_alert_is_told_that_does_not_exist():
     table = OPERATIONS.split("\n## Alerts\n")[1].split("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [rule["alert"] for rule in RULES]
+
+
+PROMTOOL = shutil.which("promtool")
+FAILED = 'http_request_duration_seconds_count{job="api", instance="a", status="503"}'
+TAKEN = 'payouts_recovered_total{job="worker", instance="a", was="PROCESSING"}'
+UNKNOWN = 'payouts_attempts_total{job="worker", instance="a", outcome="unknown"}'
+
+
+# What a scrape each ten seconds has brought, and whether the alert fires in which minute.
+@pytest.mark.skipif(PROMTOOL is None and not os.environ.get("CI"), reason="promtool is not installed")
+@pytest.mark.parametrize(
+    ("alert", "series", "fires"),
+    [
+        ("RequestsFail", {FAILED: "_x120 1x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
+        ("RequestsFail", {FAILED: "1x120 2x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
+        ("RequestsFail", {FAILED: "7x120 _x3 3x120"}, {19: False, 21: True, 27: False}),
+        ("RequestsFail", {FAILED: "7x360 stale 7x120"}, {59: False, 61: False, 65: False, 66: False, 75: False}),
+        ("RequestsFail", {FAILED: "7x360 _x60 7x120"}, {59: False, 71: False, 75: False, 76: False, 80: False}),
+        ("WorkersDie", {TAKEN: "0x60 4x120"}, {9: False, 11: True, 21: False}),
+        ("WorkersDie", {TAKEN: "_x60 4x120"}, {11: True, 21: False}),
+        ("WorkersDie", {TAKEN: "0x6 4x66 _x3 0x6 4x66 _x3 0x6 4x66"}, {2: True, 12: False, 15: True, 27: True}),
+        ("WorkersDie", {TAKEN: "4x360 stale 4x120"}, {59: False, 61: False, 70: False, 71: False, 79: False}),
+        ("WorkersDie", {TAKEN: "0x60 4x120", UNKNOWN: "0x30 9x150"}, {11: False}),
+        ("WorkersDie", {TAKEN: "0x60 4x120", UNKNOWN: "_x30 9x150"}, {11: False}),
+        ("WorkersDie", {TAKEN: "0x360 4x120", UNKNOWN: "9x200 stale 9x280"}, {61: True}),
+        ("PayoutsPileUp", {'payouts_in_flight{status="NEW"}': "0x60 5000x120"}, {14: False, 17: True, 25: False}),
+    ],
+)
+def test_an_alert_fires(tmp_path, alert, series, fires):
+    expression = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    asked = [
+        {"expr": expression, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}] * fire}
+        for minute, fire in fires.items()
+    ]
+    told = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "10s", "input_series": told, "promql_expr_test": asked}
+    rules = {"rule_files": [str(MONITORING / "alerts.yaml")], "evaluation_interval": "10s", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(rules))
+    command = [PROMTOOL, "test", "rules", tmp_path / "test.yaml"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout
