@@ -16,8 +16,9 @@ class Command(migrate.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         require_database()
         with connections[options["database"]].cursor() as cursor:
-            # All others wait behind whoever waits for a table's lock: so this fails instead, to be started again.
-            cursor.execute("SET lock_timeout = '3s'")
+            # All others wait behind whoever waits for a table's lock, and what the API asks may last two seconds, so
+            # this fails before, to be started again.
+            cursor.execute("SET lock_timeout = '1s'")
             # What the server gives every statement of the service is too short for an index of a big table.
             cursor.execute("SET statement_timeout = 0")
             # A migration whose machine is gone would keep the lock for two hours.

@@ -8,7 +8,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 import pytest
 
-from payouts.tests.acceptance.service import Service, wait_until
+from payouts.tests.acceptance.service import Service, call, wait_until
 from payouts.tests.local import ROOT
 
 NEWEST = max((ROOT / "src/payouts/migrations").glob("0*.py"))
@@ -59,5 +59,21 @@ def test_the_previous_release_works_while_the_schema_is_upgraded(previous, empty
         query = "SELECT status, count(*) FROM payouts_payout GROUP BY 1"
         wait_until(lambda: empty_database.rows(query) == [("COMPLETED", len(made))], log=old.log)
         assert old.is_ready()
+    finally:
+        old.close()
+
+
+def test_a_migration_that_has_to_wait_makes_no_request_fail(previous, empty_database):
+    old, new = Service(empty_database, previous), Service(empty_database)
+    try:
+        old.migrate()
+        old.start_api()
+        with empty_database.connect() as dump, dump.transaction(), ThreadPoolExecutor() as elsewhere:
+            dump.execute("LOCK TABLE payouts_payout IN ACCESS SHARE MODE")
+            migration = elsewhere.submit(new.manage, "migrate")
+            wait_until(lambda: empty_database.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            assert call("GET", old.payouts).status == 200
+            assert "lock timeout" in migration.result().stderr
+        new.migrate()
     finally:
         old.close()
