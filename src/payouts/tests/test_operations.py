@@ -40,26 +40,31 @@ def test_hurry_brings_forward_what_nobody_has_in_hand():
 
 @pytest.mark.parametrize(("number", "status"), [(0, Status.COMPLETED), (1, Status.FAILED)])
 def test_settling_takes_a_payout_out_of_its_worker_s_hands(number, status):
-    payout = make_payout(Status.PROCESSING)
+    payout = make_payout(Status.PROCESSING, note="HTTP 504")
     assert run(SETTLE[number], payout) == 1
     assert not Payout.objects.finish(payout, Status.COMPLETED)
-    assert Payout.objects.get(pk=payout.pk).status == status
+    settled = Payout.objects.get(pk=payout.pk)
+    assert (settled.status, settled.note) == (status, "")
     assert PayoutChange.objects.filter(payout_id=payout.pk).last().changed_by == "sql ann -"
 
 
 def test_after_a_restore_what_the_gateway_has_paid_is_completed():
     new, failed, unpaid, *gone = (make_payout(status) for status in ("NEW", "FAILED", "NEW", "NEW", "NEW"))
+    corrected, asked = make_payout("FAILED", amount=106), make_payout("PROCESSING", note="HTTP 504")
     Payout.objects.filter(pk__in=[payout.pk for payout in gone]).delete()
     create, insert, update, select = COMPARE
     run(create)
     with connection.cursor() as cursor:
         for payout, reference in zip((new, failed, *gone), ("booked", None, None, "booked" * 99), strict=True):
             cursor.execute("INSERT INTO ledger VALUES (%s, true, %s, 100.5, 'RUB')", [f"{payout.pk}:1", reference])
+        cursor.execute("INSERT INTO ledger VALUES (%s, true, 'second', 50.5, 'USD')", [f"{corrected.pk}:2"])
     assert run(insert) == 2
-    assert {pk for (pk,) in run(update)} == {new.pk, failed.pk}
-    assert [row[0] for row in run(select)] == [unpaid.pk]
+    assert {pk for (pk,) in run(update)} == {new.pk, failed.pk, corrected.pk}
+    assert [row[0] for row in run(select)] == [unpaid.pk, asked.pk]
+    corrected.refresh_from_db()
+    assert (str(corrected.amount), corrected.currency, corrected.submission) == ("50.50", "USD", 2)
     booked = sorted(Payout.objects.filter(status="COMPLETED").values_list("gateway_reference", flat=True))
-    assert booked == ["", "", "booked", ("booked" * 99)[:255]]
+    assert booked == ["", "", "booked", ("booked" * 99)[:255], "second"]
 
 
 def test_the_notes_name_only_settings_that_exist():
