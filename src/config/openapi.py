@@ -70,7 +70,7 @@ ERRORS = {
     415: ("The body is not `application/json`.", SENDING),
     422: ("This `Idempotency-Key` was used for another payout before.", {"create"}),
     429: ("Too many wrong tokens or passwords; see `Retry-After`.", ALL),
-    503: ("The database is not available. A change may have been made: look, or repeat it with its key.", ALL),
+    503: ("The database is not available. A change may have been made: look, or repeat a POST with its key.", ALL),
 }
 SCHEMA_OF = {400: "FieldErrors", 409: "Conflict"}
 SUCCESSES = {

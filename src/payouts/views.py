@@ -40,7 +40,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
 
     update: Change a payout as a whole
 
-    As PATCH, with every field present: so it is possible only while the payout is `NEW`, or on its way back there.
+    As PATCH, with all required fields: so it is possible only while the payout is `NEW`, or on its way back there.
 
     partial_update: Correct, cancel, settle or retry a payout
 
@@ -48,7 +48,8 @@ class PayoutViewSet(ModelViewSet[Payout]):
     * `amount`, `currency`, `recipient_details`, `user_id`: while it is `NEW`.
     * `status` of a `NEW` one: `CANCELLED`, or `COMPLETED` or `FAILED` because somebody settled it elsewhere,
       with a `gateway_reference` or `failure_reason` if there is one.
-    * `status` of a `FAILED` one: `NEW` pays it again, with the other fields corrected in the same request.
+    * `status` of a `FAILED` one: `NEW` pays it again, with the other fields corrected in the same request. Look before
+      you repeat that: the first request may have done it, and the payout be `FAILED` again by now.
 
     Anything else is a 409 that says what is allowed now, and nothing is changed.
 
