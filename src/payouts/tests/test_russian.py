@@ -94,6 +94,20 @@ def test_each_caller_is_told_in_its_own_language_what_is_wrong(api, wrong):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"amount": "1234567890123"}, "Цифр должно быть не больше 12."),
+        ({"amount": "1.001"}, "Цифр после запятой должно быть не больше 2."),
+        ({"currency": ""}, "Значения «» нет среди допустимых."),
+    ],
+)
+def test_russian_counts_and_quotes_as_it_should(api, wrong, said):
+    answer = api.post(URL, {**REQUEST, **wrong}, headers={"Accept-Language": "ru"})
+    assert [*answer.json().values()] == [[said]]
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("path", [f"{URL}01a1fcaf-a016-7176-b7af-bb375d1fea01/", f"{URL}x/", f"{URL}?cursor=x"])
 def test_what_is_not_found_is_said_in_russian(api, path):
     answer = api.get(path, headers={"Accept-Language": "ru"})
