@@ -6,6 +6,7 @@ from celery.exceptions import TimeoutError as NoAnswer
 from django.core.management.base import BaseCommand, CommandError
 from kombu.exceptions import OperationalError
 
+from config.celery import app
 from payouts import tasks
 
 
@@ -16,9 +17,9 @@ class Command(BaseCommand):
         parser.add_argument("--timeout", type=float, default=10, help="seconds")
 
     def handle(self, *args: Any, timeout: float, **options: Any) -> None:
-        began = time.monotonic()
+        broker, began = app.connection_for_write(), time.monotonic()
         try:
             worker = tasks.answer.apply_async(expires=timeout).get(timeout=timeout)
-        except (NoAnswer, OperationalError) as error:
+        except (NoAnswer, OperationalError, *broker.connection_errors, *broker.channel_errors) as error:
             raise CommandError(f"No worker has answered: {error}") from error
         self.stdout.write(f"{worker} answered after {time.monotonic() - began:.3f} s")

@@ -14,9 +14,11 @@ import pytest
 from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
 from payouts.tests.acceptance.service import IN_FILES, NO_BROKER, QUOTE_THE_CARD, call, wait_until
 from payouts.tests.local import free_port
+from payouts.tests.servers import BROKER
 
 CARD = "5105105105105100"
 SECRETS = {"SECRET_KEY": "kept-from-everybody", "PAYOUT_GATEWAY_TOKEN": "known-to-the-gateway"}
+over_rabbitmq = pytest.mark.skipif(not BROKER.startswith("amqp"), reason="CELERY_BROKER_URL names no RabbitMQ")
 over_a_broker = pytest.mark.skipif(IN_FILES, reason="replies come over a broker, and CELERY_BROKER_URL names none")
 
 
@@ -156,9 +158,17 @@ def test_without_a_worker_the_smoke_test_fails(own_service):
     assert (done.returncode, done.stderr) == (1, "CommandError: No worker has answered: The operation timed out.\n")
 
 
-@pytest.mark.parametrize("broker", ["refuses", "is a black hole"])
-def test_without_a_broker_the_smoke_test_fails_in_time(own_service, black_hole, broker):
-    url = NO_BROKER if broker == "refuses" else black_hole
+@pytest.mark.parametrize(
+    "url",
+    [
+        NO_BROKER,
+        "a black hole",
+        pytest.param(BROKER.replace("guest@", "wrong@"), marks=over_rabbitmq),
+        pytest.param(f"{BROKER}none", marks=over_rabbitmq),
+    ],
+)
+def test_without_a_broker_the_smoke_test_fails_in_time(own_service, black_hole, url):
+    url = black_hole if url == "a black hole" else url
     done = own_service.manage("check_worker", "--timeout", "3", CELERY_BROKER_URL=url)
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: No worker has answered: ")
