@@ -456,7 +456,9 @@ def test_the_history_shows_what_the_page_shows():
 
 def with_numbers():
     """Wherever a card's number may have got to."""
-    payout = make_payout(Status.NEW, comment=f"for {CARD}", recipient_details={"a": [{"number": CARD}, int(CARD)]})
+    payout = make_payout(
+        Status.NEW, comment=f"for {CARD}", recipient_details={"a": [{"number": CARD}, int(CARD)], CARD: 1}
+    )
     Payout.objects.change(payout.pk, {"comment": f"to {CARD}"})
     payout.refresh_from_db()
     return payout

@@ -90,6 +90,13 @@ def test_a_reason_hides_a_card_however_it_is_written(between):
     assert said.reason == "no **** 1234!"
 
 
+def test_a_reason_hides_from_twelve_digits_to_nineteen():
+    for length, hidden in ((11, False), (12, True), (19, True)):
+        digits = "1234567890123456789"[:length]
+        said = gateways.Answer.refused(f"no {digits}!").reason
+        assert said == (f"no **** {digits[-4:]}!" if hidden else f"no {digits}!")
+
+
 @pytest.mark.parametrize("after", ["", "-a", " a"])
 def test_a_reason_hides_two_cards_that_look_like_an_id(after):
     assert "4111" not in gateways.Answer.refused(f"no 41111111-1111-1111-5500-000000000004{after}").reason

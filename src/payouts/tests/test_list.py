@@ -173,6 +173,8 @@ def test_speaks_utc_wherever_the_admin_is(api, settings):
     make_payout(created_at=START)
     [payout] = api.get(f"{URL}?created_after=2026-01-01T00:00:00&created_before=2026-01-01T00:00:01").json()["results"]
     assert payout["created_at"] == "2026-01-01T00:00:00Z"
+    [change] = api.get(f"{URL}{payout['id']}/history/").json()["results"]
+    assert change["at"].endswith("Z")
 
 
 @pytest.mark.parametrize(

@@ -83,3 +83,10 @@ def test_the_worker_logs_the_id_of_the_request(service):
     assert [line for line in service.lines() if payout["id"] in line["message"]] == []
     [access] = [line for line in lines if line["logger"] == "access"]
     assert (access["method"], access["path"], access["status"]) == ("POST", "/api/v1/payouts/", 201)
+
+
+def test_a_machine_is_told_what_is_wrong_in_the_language_that_it_asks_for(own_service):
+    # All by one thread.
+    own_service.start_api(WEB_CONCURRENCY="1", API_THREADS="1")
+    for asked, said in ({"Accept-Language": "ru"}, "Обязательное поле."), ({}, "This field is required."):
+        assert call("POST", own_service.payouts, {"currency": "RUB"}, **asked).json()["amount"] == [said]
