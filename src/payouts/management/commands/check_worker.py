@@ -18,8 +18,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, timeout: float, **options: Any) -> None:
         broker, began = app.connection_for_write(), time.monotonic()
+        failures: Any = (NoAnswer, OperationalError, *broker.connection_errors, *broker.channel_errors)
         try:
             worker = tasks.answer.apply_async(expires=timeout).get(timeout=timeout)
-        except (NoAnswer, OperationalError, *broker.connection_errors, *broker.channel_errors) as error:
+        except failures as error:
             raise CommandError(f"No worker has answered: {error}") from error
         self.stdout.write(f"{worker} answered after {time.monotonic() - began:.3f} s")
