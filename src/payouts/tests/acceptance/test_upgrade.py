@@ -71,7 +71,7 @@ def test_a_migration_that_has_to_wait_makes_no_request_fail(previous, empty_data
         with empty_database.connect() as dump, dump.transaction(), ThreadPoolExecutor() as elsewhere:
             dump.execute("LOCK TABLE payouts_payout IN ACCESS SHARE MODE")
             migration = elsewhere.submit(new.manage, "migrate")
-            wait_until(lambda: empty_database.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
+            wait_until(lambda: migration.done() or empty_database.rows("SELECT 1 FROM pg_locks WHERE NOT granted"))
             assert call("GET", old.payouts).status == 200
             assert "lock timeout" in migration.result().stderr
         new.migrate()
