@@ -103,6 +103,11 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     return sha256(json.dumps(read(json.dumps(fields, default=str)), sort_keys=True).encode()).hexdigest()
 
 
+def clocks() -> tuple[float, float]:
+    """One goes on while the machine sleeps, the other while somebody sets the first one back."""
+    return time.time(), time.monotonic()
+
+
 def statuses_for(fields: Mapping[str, Any]) -> set[str]:
     """The statuses in which a person may make this change."""
     target = fields.get("status")
@@ -156,8 +161,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
 
     def _claim(self, which: str, **parameters: Any) -> "Payout | None":
         look_at_connection()
-        # A clock that goes on while the machine sleeps.
-        asked = time.time()
+        asked = clocks()
         # `claim` has locked nothing before, so this guard decides; a subquery has locked the row that it names.
         # The request id of the last change stays; the note of a NEW one is a person's reason, not a doubt.
         payout = self._one(
@@ -174,7 +178,8 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             {"lease": settings.PAYOUT_LEASE, "actor": actor.get(), **parameters},
         )
         if payout:
-            payout.ask_until = asked + settings.PAYOUT_LEASE.total_seconds() - settings.PAYOUT_GATEWAY_TIMEOUT
+            rest = settings.PAYOUT_LEASE.total_seconds() - settings.PAYOUT_GATEWAY_TIMEOUT
+            payout.ask_until = [clock + rest for clock in asked]
         return payout
 
     def _one(self, statement: str, parameters: Mapping[str, Any]) -> "Payout | None":
@@ -315,7 +320,7 @@ class Payout(models.Model):
     idempotency_key = models.TextField(null=True, editable=False)
     fingerprint = models.TextField(null=True, editable=False)
 
-    ask_until: float  # when the rest of its lease is too short for a gateway call, by this machine's clock
+    ask_until: list[float]  # when the rest of its lease is too short for a gateway call, by `clocks`
     objects = PayoutQuerySet.as_manager()
 
     class Meta:

@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from datetime import timedelta
+from operator import gt
 from typing import Any
 
 from celery import shared_task, signals
@@ -14,7 +15,7 @@ from config import telemetry, tracing
 from config.health import require_database
 from payouts import gateways
 from payouts.bell import TASK
-from payouts.models import Payout, Status
+from payouts.models import Payout, Status, clocks
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def pay(payout: Payout) -> None:
     """Pays a payout that was claimed, and writes what became of it."""
     # The id of the request that changed it last is in the row, so recovery knows it too.
     tracing.request_id.set(payout.changed_by.rpartition(" ")[2])
-    if time.time() > payout.ask_until:
+    if any(map(gt, clocks(), payout.ask_until)):
         # It was frozen, or its log was. Meanwhile another worker may have asked, and a person have acted on the answer.
         ATTEMPTS.labels("late").inc()
         logger.warning("woke too late to ask the gateway", extra=about(payout))

@@ -1,5 +1,6 @@
 """Claim, pay, finish: what one delivery of the message does to the row."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -29,6 +30,16 @@ def test_a_new_payout_is_paid():
     assert (payout.status, payout.attempt, payout.lease_until) == (Status.COMPLETED, 1, None)
     assert payout.processed_at is not None
     assert payout.gateway_reference == f"sandbox-{payout.pk}"
+
+
+def test_whose_lease_is_over_asks_no_more_though_the_clock_was_set_back(settings, monkeypatch):
+    settings.PAYOUT_LEASE, settings.PAYOUT_GATEWAY_TIMEOUT = timedelta(seconds=0.2), 0.1
+    payout = Payout.objects.claim(make_payout().pk)
+    before = time.time() - 3600
+    time.sleep(0.15)
+    monkeypatch.setattr(time, "time", lambda: before)
+    pay(payout)
+    assert row(payout).status == Status.PROCESSING
 
 
 def test_a_refused_payout_has_failed_with_a_reason():

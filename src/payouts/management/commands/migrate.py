@@ -21,7 +21,8 @@ class Command(migrate.Command):
             cursor.execute("SET lock_timeout = '1s'")
             # What the server gives every statement of the service is too short for an index of a big table.
             cursor.execute("SET statement_timeout = 0")
-            # A migration whose machine is gone would keep the lock for two hours.
+            # A migration that is frozen would keep its locks, too, and one whose machine is gone for two hours.
+            cursor.execute("SET idle_in_transaction_session_timeout = '10s'")
             cursor.execute("SET tcp_keepalives_idle = 10; SET tcp_user_timeout = 20000")
             # Polls: a session that waits in pg_advisory_lock deadlocks with CREATE INDEX CONCURRENTLY.
             while not cursor.execute("SELECT pg_try_advisory_lock(%s)", [LOCK]).fetchone()[0]:
