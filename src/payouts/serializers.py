@@ -10,14 +10,15 @@ from payouts.models import MONEY, OUTCOME, TIMES, Payout, PayoutChange
 
 # REST framework's own speaks for ever the language of its first reader.
 fields.lazy_format = format_lazy  # type: ignore[attr-defined]
-PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class PlainNumber:
     """Takes ASCII digits only: Python would also read "1_000", " 10 ", "1E+2" and the digits of every script."""
 
+    pattern = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
     def to_internal_value(self, data: Any) -> Any:
-        if not PLAIN_NUMBER.fullmatch(str(data)):
+        if not self.pattern.fullmatch(str(data)):
             self.fail("invalid")  # type: ignore[attr-defined]
         return super().to_internal_value(data)  # type: ignore[misc]
 
@@ -29,7 +30,7 @@ class PlainDecimalField(PlainNumber, serializers.DecimalField):
 
 
 class PlainIntegerField(PlainNumber, serializers.IntegerField):
-    pass
+    pattern = re.compile(r"-?[0-9]+")
 
 
 class UTCField(serializers.DateTimeField):
