@@ -1,7 +1,7 @@
 # Everything a contributor does. uv is fetched into .uv where the machine has none.
 UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
 RUN := $(UV) run --no-sync
-FUZZ := $(wildcard src/payouts/tests/test_fuzz_*.py src/payouts/tests/acceptance/test_fuzz_*.py)
+FUZZ := $(wildcard src/tests/test_fuzz_*.py src/tests/acceptance/test_fuzz_*.py)
 COMPOSE := docker compose -f docker-compose/docker-compose.local.yaml -p payouts_service
 
 help: ## Show this list
@@ -14,13 +14,13 @@ setup: $(filter .uv/bin/uv,$(UV)) ## Install what the project needs into .venv
 	@$(UV) sync --locked --quiet
 
 run: setup ## Run the whole service on port 8000, with a PostgreSQL of its own if none is given
-	@$(RUN) python -m payouts.tests.local
+	@$(RUN) python -m tests.local
 
 test: setup ## Run every test, on a PostgreSQL of its own if none is given
 	@$(RUN) pytest -n 4 --dist loadfile
 
 drill: setup ## Break everything while payouts are paid; SEED=… repeats a run, BROKER=redis uses Redis
-	@$(RUN) pytest -q -s src/payouts/tests/drill/drill.py
+	@$(RUN) pytest -q -s src/tests/drill/drill.py
 
 peers: $(filter .uv/bin/uv,$(UV))
 	@$(UV) sync --locked --quiet --group bench

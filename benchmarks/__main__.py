@@ -14,7 +14,7 @@ import django
 import environ
 import psycopg
 
-from payouts.tests.local import ROOT, postgres
+from tests.local import ROOT, postgres
 
 # With a password, as in production: proving it is a good part of what a new connection costs.
 HBA = "host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -34,7 +34,7 @@ def servers(folder: Path) -> Iterator[str]:
                 connection.execute("CREATE ROLE payouts SUPERUSER LOGIN PASSWORD 'payouts'")
             os.environ.update(settings | {"DB_USER": "payouts", "DB_PASSWORD": "payouts"})
         # Imported now, because what it imports starts a PostgreSQL where the environment names none.
-        world = import_module("payouts.tests.drill.world")
+        world = import_module("tests.drill.world")
         if not broker:
             rabbitmq = world.RabbitMQ(folder / "rabbitmq")
             stack.callback(rabbitmq.kill)

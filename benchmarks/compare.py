@@ -14,7 +14,7 @@ import psycopg
 from benchmarks import chart, rows
 from benchmarks.machine import describe
 from benchmarks.peers import COMMANDS, Peer, cpu, resident
-from payouts.tests.acceptance.service import Database, Service, call, wait_until
+from tests.acceptance.service import Database, Service, call, wait_until
 
 ROWS = 20_000
 # How many messages wait for a worker: some seconds of work.

@@ -20,8 +20,8 @@ from uuid import uuid4
 from kombu import Connection, Queue
 
 from benchmarks.rows import insert_new
-from payouts.tests.acceptance.service import Database, call, wait_until
-from payouts.tests.local import ROOT, free_port
+from tests.acceptance.service import Database, call, wait_until
+from tests.local import ROOT, free_port
 
 GUNICORN = "gunicorn --workers 1 --threads 4 --no-control-socket --worker-tmp-dir /dev/shm --bind 127.0.0.1:{port}"
 GUNICORN += " --access-logfile -"

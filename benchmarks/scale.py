@@ -20,8 +20,8 @@ from rest_framework.test import APIClient
 
 from benchmarks import rows
 from payouts.models import Payout, Status
-from payouts.tests.acceptance.service import Database, Service
-from payouts.tests.local import ROOT
+from tests.acceptance.service import Database, Service
+from tests.local import ROOT
 
 SIZES = [int(size) for size in os.environ.get("SIZES", "10000 1000000 10000000").split()]
 PAGE = "page_size=10"

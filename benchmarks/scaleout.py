@@ -8,7 +8,7 @@ from statistics import median
 
 from benchmarks.compare import migrated
 from benchmarks.peers import Peer, cpu, resident
-from payouts.tests.acceptance.service import wait_until
+from tests.acceptance.service import wait_until
 
 NUMBERS = (1, 2, 4)
 BACKLOG = 4000

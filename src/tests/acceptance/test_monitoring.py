@@ -1,0 +1,121 @@
+"""What the alerts and the dashboard ask for is what the API and the worker tell."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from tests.acceptance.service import NO_BROKER, call, served, wait_until
+from tests.local import ROOT, free_port
+
+MONITORING = ROOT / "docker-compose/monitoring"
+RULES = [
+    rule for group in yaml.safe_load((MONITORING / "alerts.yaml").read_text())["groups"] for rule in group["rules"]
+]
+PANELS = json.loads((MONITORING / "payouts.json").read_text())["panels"]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+ASKED = {rule["alert"]: [rule["expr"]] for rule in RULES} | {
+    panel["title"]: [target["expr"] for target in panel["targets"]] for panel in PANELS
+}
+# Prometheus makes these itself.
+OF_PROMETHEUS = {"up", "ALERTS"}
+
+
+@pytest.fixture(scope="module")
+def told(migrated):
+    """Every sample, after payouts of each outcome that no message announced: its name and labels."""
+    with served(migrated, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
+        service.start_api(CELERY_BROKER_URL=NO_BROKER)
+        for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
+            service.post(recipient_details={"number": number})
+        port = free_port()
+        service.start_worker(METRICS_PORT=str(port))
+        wait_until(lambda: service.lines(attempt=2, message="outcome unknown: the sandbox does not say"))
+        bases = {"api": service.base, "worker": f"http://127.0.0.1:{port}"}
+        return [
+            (sample[1], {**dict(re.findall(r'(\w+)="([^"]*)"', sample[2] or "")), "job": job})
+            for job, base in bases.items()
+            for sample in re.finditer(r"^(\w+)(\{.*\})? ", call("GET", f"{base}/metrics").body.decode(), re.MULTILINE)
+        ]
+
+
+def selectors(expression):
+    """Each metric that it names, with the values and the names of labels that it asks for."""
+    by = {name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")}
+    plain = re.sub(r"\b(?:by|without|on) \([^)]*\)", "", expression)
+    for metric, matchers in re.findall(r"\b((?:payouts|http|db)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?", plain):
+        yield metric, re.findall(r'(\w+)(=~?)"([^"]*)"', matchers), by
+
+
+@pytest.mark.parametrize("title", ASKED)
+def test_what_is_asked_for_is_told(told, title):
+    asked = [each for expression in ASKED[title] for each in selectors(expression)]
+    assert asked
+    for metric, matchers, by in asked:
+        if metric in OF_PROMETHEUS:
+            continue
+        found = [labels for name, labels in told if name == metric]
+        assert any(by <= labels.keys() for labels in found), metric
+        for label, operator, value in matchers:
+            # That nothing has failed with 500 yet is as it should be.
+            values = {labels.get(label) for labels in found}
+            assert values - {None} if operator == "=~" else value in values, (metric, label)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_what_is_wrong_and_where_it_is_told_what_to_do(rule):
+    assert rule["annotations"]["summary"]
+    assert rule["labels"]["severity"] in ("page", "ticket")
+    assert f"\n## {rule['annotations']['runbook']}\n" in OPERATIONS
+    assert f"\n| `{rule['alert']}` |" in OPERATIONS
+
+
+def test_no_alert_is_told_that_does_not_exist():
+    table = OPERATIONS.split("\n## Alerts\n")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [rule["alert"] for rule in RULES]
+
+
+PROMTOOL = shutil.which("promtool")
+FAILED = 'http_request_duration_seconds_count{job="api", instance="a", status="503"}'
+TAKEN = 'payouts_recovered_total{job="worker", instance="a", was="PROCESSING"}'
+UNKNOWN = 'payouts_attempts_total{job="worker", instance="a", outcome="unknown"}'
+
+
+# What a scrape each ten seconds has brought, and whether the alert fires in which minute.
+@pytest.mark.skipif(PROMTOOL is None and not os.environ.get("CI"), reason="promtool is not installed")
+@pytest.mark.parametrize(
+    ("alert", "series", "fires"),
+    [
+        ("RequestsFail", {FAILED: "_x120 1x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
+        ("RequestsFail", {FAILED: "1x120 2x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
+        ("RequestsFail", {FAILED: "7x120 _x3 3x120"}, {19: False, 21: True, 27: False}),
+        ("RequestsFail", {FAILED: "7x360 stale 7x120"}, {59: False, 61: False, 65: False, 66: False, 75: False}),
+        ("RequestsFail", {FAILED: "7x360 _x60 7x120"}, {59: False, 71: False, 75: False, 76: False, 80: False}),
+        ("WorkersDie", {TAKEN: "0x60 4x120"}, {9: False, 11: True, 21: False}),
+        ("WorkersDie", {TAKEN: "_x60 4x120"}, {11: True, 21: False}),
+        ("WorkersDie", {TAKEN: "0x6 4x66 _x3 0x6 4x66 _x3 0x6 4x66"}, {2: True, 12: False, 15: True, 27: True}),
+        ("WorkersDie", {TAKEN: "4x360 stale 4x120"}, {59: False, 61: False, 70: False, 71: False, 79: False}),
+        ("WorkersDie", {TAKEN: "0x60 4x120", UNKNOWN: "0x30 9x150"}, {11: False}),
+        ("WorkersDie", {TAKEN: "0x60 4x120", UNKNOWN: "_x30 9x150"}, {11: False}),
+        ("WorkersDie", {TAKEN: "0x360 4x120", UNKNOWN: "9x200 stale 9x280"}, {61: True}),
+        ("PayoutsPileUp", {'payouts_in_flight{status="NEW"}': "0x60 5000x120"}, {14: False, 17: True, 25: False}),
+    ],
+)
+def test_an_alert_fires(tmp_path, alert, series, fires):
+    expression = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
+    asked = [
+        {"expr": expression, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}] * fire}
+        for minute, fire in fires.items()
+    ]
+    told = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "10s", "input_series": told, "promql_expr_test": asked}
+    rules = {"rule_files": [str(MONITORING / "alerts.yaml")], "evaluation_interval": "10s", "tests": [test]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(rules))
+    command = [PROMTOOL, "test", "rules", tmp_path / "test.yaml"]
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert done.returncode == 0, done.stdout

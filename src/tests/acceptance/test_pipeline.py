@@ -1,0 +1,92 @@
+from concurrent.futures import ThreadPoolExecutor
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from tests.acceptance.service import call, wait_until
+
+CLIENTS, PAYOUTS = 8, 200
+
+
+def test_a_payout_is_paid(service):
+    payout = service.until(service.post(), "COMPLETED")
+    assert payout["attempt"] == 1
+    assert payout["processed_at"] > payout["created_at"]
+
+
+def test_a_refused_payout_says_why(service):
+    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    assert payout["failure_reason"] == "The sandbox refuses this card."
+
+
+def test_a_payout_of_unknown_outcome_stays_with_the_worker(service):
+    payout = service.until(service.post(recipient_details={"number": UNKNOWN_NUMBER}), "PROCESSING")
+    said = {"message": "outcome unknown: the sandbox does not say", "status": "PROCESSING", "attempt": 1}
+    wait_until(lambda: service.lines(payout=payout["id"], **said))
+    assert call("DELETE", f"{service.payouts}{payout['id']}/").status == 409
+
+
+def test_a_failed_payout_is_corrected_and_paid(service):
+    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    answer = call("PATCH", f"{service.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"number": "1"}})
+    assert answer.status == 200
+    assert service.until(payout, "COMPLETED")["attempt"] == 2
+
+
+def test_every_payout_is_claimed_once_though_its_message_comes_three_times(service):
+    def post_and_ring(_number):
+        payout = service.post()
+        service.ring(payout["id"], payout["id"])
+        return payout["id"]
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        made = list(clients.map(post_and_ring, range(PAYOUTS)))
+
+    def completed():
+        query = "SELECT count(*) FROM payouts_payout WHERE id = ANY(%s) AND status = 'COMPLETED'"
+        return service.database.rows(query, made) == [(PAYOUTS,)]
+
+    wait_until(completed, 60)
+    # Once the last bell is heard, none of them has changed anything.
+    last = service.post()
+    service.ring(*[last["id"]] * 8)
+    service.until(last, "COMPLETED")
+    attempts = service.database.rows("SELECT attempt, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1", made)
+    assert attempts == [(1, PAYOUTS)]
+
+
+def test_of_24_posts_at_once_with_one_key_one_is_paid(service):
+    request = {"amount": "1", "currency": "USD", "recipient_details": {"a": 1}, "comment": "once"}
+
+    def post(_number):
+        return call("POST", service.payouts, request, **{"Idempotency-Key": "once"})
+
+    with ThreadPoolExecutor(24) as clients:
+        answers = list(clients.map(post, range(24)))
+    assert sorted(answer.status for answer in answers) == [200] * 23 + [201]
+    service.until(answers[0].json(), "COMPLETED")
+    query = "SELECT status, attempt FROM payouts_payout WHERE idempotency_key = 'once'"
+    assert service.database.rows(query) == [("COMPLETED", 1)]
+
+
+def test_the_worker_logs_the_id_of_the_request(service):
+    payout = call(
+        "POST",
+        service.payouts,
+        {"amount": "1", "currency": "USD", "recipient_details": {"number": "5555444433332222"}},
+        **{"X-Request-ID": "acceptance-7"},
+    ).json()
+    service.until(payout, "COMPLETED")
+    lines = wait_until(lambda: len(lines := service.lines(request_id="acceptance-7")) == 2 and lines)
+    [paid] = [line for line in lines if line["logger"] == "payouts.tasks"]
+    said = (payout["id"], "PROCESSING", "COMPLETED", 1)
+    assert (paid["payout"], paid["was"], paid["status"], paid["attempt"]) == said
+    # Celery has nothing to add.
+    assert [line for line in service.lines() if payout["id"] in line["message"]] == []
+    [access] = [line for line in lines if line["logger"] == "access"]
+    assert (access["method"], access["path"], access["status"]) == ("POST", "/api/v1/payouts/", 201)
+
+
+def test_a_machine_is_told_what_is_wrong_in_the_language_that_it_asks_for(own_service):
+    # All by one thread.
+    own_service.start_api(WEB_CONCURRENCY="1", API_THREADS="1")
+    for asked, said in ({"Accept-Language": "ru"}, "Обязательное поле."), ({}, "This field is required."):
+        assert call("POST", own_service.payouts, {"currency": "RUB"}, **asked).json()["amount"] == [said]

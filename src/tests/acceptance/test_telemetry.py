@@ -1,0 +1,146 @@
+"""Traces and errors, as those who collect them get them from the entry points."""
+
+import gzip
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.acceptance.service import QUOTE_THE_CARD, call, served, wait_until
+
+CARD = "5105105105105100"
+GROUPS = ("5105", "1051", "0510", "5100")
+
+
+def text_of(attributes):
+    return {attribute.key: attribute.value.string_value for attribute in attributes}
+
+
+class Collector(ThreadingHTTPServer):
+    """Keeps what is sent to it, as OpenTelemetry's collector and Sentry would."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.bodies = []
+        self.settings = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{self.server_port}",
+            "OTEL_BSP_SCHEDULE_DELAY": "100",
+            "SENTRY_DSN": f"http://key@127.0.0.1:{self.server_port}/1",
+        }
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def traces(self):
+        """By the names on its way from the beginning of its trace: each span's service and attributes."""
+        requests = [ExportTraceServiceRequest.FromString(body) for path, body in self.bodies if path == "/v1/traces"]
+        groups = [group for request in requests for group in request.resource_spans]
+        services = {id(group): text_of(group.resource.attributes)["service.name"] for group in groups}
+        spans = [(span, services[id(group)]) for group in groups for scope in group.scope_spans for span in scope.spans]
+        by_id = {span.span_id: span for span, _ in spans}
+
+        def way(span):
+            return (*(way(by_id[span.parent_span_id]) if span.parent_span_id in by_id else ()), span.name)
+
+        return {way(span): (service, text_of(span.attributes)) for span, service in spans}
+
+    def errors(self):
+        return [body for path, body in self.bodies if path == "/api/1/envelope/" and b'"type":"event"' in body]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def log_message(self, *args):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = gzip.decompress(body) if self.headers["Content-Encoding"] == "gzip" else body
+        self.server.bodies.append((self.path, body))
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.fixture(scope="module")
+def collector():
+    with Collector() as collector:
+        yield collector
+        collector.shutdown()
+
+
+@pytest.fixture(scope="module")
+def watched(migrated, collector):
+    with served(migrated, **collector.settings) as service:
+        service.start_api()
+        service.start_worker()
+        yield service
+
+
+def test_one_trace_leads_from_the_post_to_the_gateway(watched, collector):
+    request = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD}}
+    query = f"number={CARD}&number={'+'.join(GROUPS)}&number={'%20'.join(GROUPS)}&number={'-'.join(GROUPS)}"
+    # Whose length, 48, is a digit where it is encoded.
+    agent = "20261128012233 payroll".ljust(48, ".")
+    call("POST", f"{watched.payouts}?{query}", request, **{"X-Request-ID": "traced", "User-Agent": agent})
+    way = ("POST api/v1/payouts/", "apply_async/payouts.process", "run/payouts.process", "gateway")
+    wait_until(lambda: way in collector.traces())
+    service, attributes = collector.traces()[way[:1]]
+    assert (service, attributes["request_id"]) == ("payouts-api", "traced")
+    assert collector.traces()[way][0] == "payouts-worker"
+    # Whoever started it has asked whether it is ready.
+    assert not [way for way in collector.traces() if "readyz" in way[0]]
+    assert call("GET", f"{watched.base}/metrics", Host="10.0.0.7").status == 200
+    assert not [body for _path, body in collector.bodies if CARD.encode() in body or GROUPS[0].encode() in body]
+
+
+def test_errors_are_reported_without_card_numbers(watched, collector):
+    with watched.database.connect() as connection:
+        connection.execute(QUOTE_THE_CARD)
+    failing = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD, "integer": int(CARD)}}
+    for operation in ("INSERT", "UPDATE"):
+        call(
+            "POST",
+            f"{watched.payouts}?number={'+'.join(GROUPS)}",
+            failing | {"comment": operation},
+            Authorization="Bearer known",
+        )
+    by_api, by_worker = wait_until(lambda: len(errors := collector.errors()) == 2 and errors)
+    assert b"/api/v1/payouts/" in by_api
+    assert b"payouts.process" in by_worker
+    for error in (by_api, by_worker):
+        assert b"a bad card: " in error
+        assert b"**** 5100" in error
+    hidden = CARD.encode(), "+".join(GROUPS).encode(), b"Bearer known"
+    assert not [text for text in hidden for _path, body in collector.bodies if text in body]
+
+
+def test_neither_is_imported_where_it_is_not_asked_for(own_service):
+    own_service.environment["PYTHONPROFILEIMPORTTIME"] = "1"
+    own_service.start_api()
+    own_service.start_worker()
+    own_service.until(own_service.post(), "COMPLETED")
+    imported = {line.split("|")[-1].strip() for line in own_service.output().splitlines() if "|" in line}
+    assert {"config.telemetry", "payouts.views", "celery.worker.loops"} <= imported
+    # Redis's client looks for OpenTelemetry's metrics by itself.
+    ours = ("opentelemetry.exporter", "opentelemetry.instrumentation", "opentelemetry.sdk.trace", "sentry_sdk")
+    assert not [name for name in imported if name.startswith(ours)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "library"),
+    [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1", "opentelemetry"),
+        ("SENTRY_DSN", "http://key@127.0.0.1:1/1", "sentry_sdk"),
+        ("CELERY_BROKER_URL", "redis://127.0.0.1:1/0", "redis"),
+    ],
+)
+def test_without_its_library_a_start_fails_with_one_line(own_service, tmp_path, setting, value, library):
+    (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{library}'\")")
+    path = os.pathsep.join([str(tmp_path), own_service.environment["PYTHONPATH"]])
+    done = own_service.manage("check", PYTHONPATH=path, **{setting: value})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"The setting {setting} cannot be used: No module named '{library}'\n"

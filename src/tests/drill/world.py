@@ -1,0 +1,228 @@
+"""The service with servers of its own, and all that can be done to them."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from kombu import Connection
+
+from tests.acceptance.service import Gateway, Ground, Redis, Service, wait_until
+from tests.local import free_port
+
+LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
+MOODS = ("slow", "refuse", "500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken")
+
+
+class RabbitMQ:
+    def __init__(self, folder: Path) -> None:
+        servers = (Path("/usr/lib/rabbitmq/bin/rabbitmq-server"), shutil.which("rabbitmq-server"))
+        self.server = next((str(path) for path in servers if path and Path(path).exists()), None)
+        assert self.server, "RabbitMQ is not installed here"
+        self.folder, self.port = folder, free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        folder.mkdir()
+        (folder / "rabbitmq.conf").write_text(f"listeners.tcp.1 = 127.0.0.1:{self.port}\n")
+        (folder / "plugins").write_text("[].")
+        self.environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "RABBITMQ_NODENAME": f"drill{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_LOGS": str(folder / "log.txt"),
+        }
+
+    def start(self) -> None:
+        with (self.folder / "output").open("ab") as output:
+            self.process = subprocess.Popen(
+                [str(self.server)], env=self.environment, stdout=output, stderr=output, start_new_session=True
+            )
+        wait_until(self.is_up, 60)
+
+    def is_up(self) -> bool:
+        try:
+            with self.connect():
+                return True
+        except OSError:
+            return False
+
+    def connect(self) -> Any:
+        connection = Connection(self.url, connect_timeout=2)
+        connection.connect()
+        return connection
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def control(self, *arguments: str) -> str:
+        command = [str(self.server).replace("rabbitmq-server", "rabbitmqctl"), "-q", *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def fill(self) -> None:
+        self.control("set_disk_free_limit", "1000000GB")
+
+    def empty(self) -> None:
+        self.control("set_disk_free_limit", "50MB")
+
+    def census(self) -> dict[str, int]:
+        return {
+            "connections to RabbitMQ": len(self.control("list_connections", "pid").split()) - 1,
+            "queues": len(self.control("list_queues", "name").split()) - 1,
+        }
+
+
+class World:
+    def __init__(self, folder: Path, chance: random.Random) -> None:
+        self.chance = chance
+        self.ground = Ground(folder / "postgres", "-c", "max_connections=200")
+        self.broker = Redis() if os.environ.get("BROKER") == "redis" else RabbitMQ(folder / "rabbitmq")
+        self.broker.start()
+        self.gateway = Gateway()
+        self.service = Service(self.ground)
+        self.service.environment |= {
+            "CELERY_BROKER_URL": self.broker.url,
+            "CELERY_TASK_DEFAULT_QUEUE": "payouts",
+            "PAYOUT_GATEWAY": "http",
+            "PAYOUT_GATEWAY_URL": self.gateway.url,
+            "PAYOUT_GATEWAY_TOKEN": "known to the gateway",
+            "PAYOUT_LEASE": str(LEASE),
+            "PAYOUT_GATEWAY_TIMEOUT": str(TIMEOUT),
+            "PAYOUT_RECOVERY_INTERVAL": str(INTERVAL),
+        }
+        self.service.migrate()
+        self.api = self.start_api()
+        self.workers = [self.start_worker() for _ in range(2)]
+
+    def close(self) -> None:
+        for process in (self.api, *self.workers):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.gateway.close()
+        self.broker.kill()
+        self.ground.stop()
+
+    def start(self, script: str, is_up: Callable[[int], bool]) -> subprocess.Popen[bytes]:
+        """As an orchestrator does, again and again: where there is no database, it ends at once."""
+        process = self.service.start(script)
+        wait_until(lambda: process.poll() is not None or is_up(process.pid))
+        return process if process.poll() is None else self.start(script, is_up)
+
+    def start_api(self) -> subprocess.Popen[bytes]:
+        return self.start("entrypoint_http_api.sh", lambda _pid: self.service.is_ready())
+
+    def start_worker(self) -> subprocess.Popen[bytes]:
+        # Until Celery listens to it, which it does before recovery has its threads, Python itself ends by SIGTERM.
+        return self.start("entrypoint_celery.sh", lambda pid: len([*Path(f"/proc/{pid}/task").iterdir()]) > 2)
+
+    def lasting(self, least: float, most: float) -> None:
+        time.sleep(self.chance.uniform(least, most))
+
+    # Each fault begins, lasts and ends in one call, and leaves the world as it found it.
+
+    def a_worker_is_killed(self) -> None:
+        number = self.chance.randrange(2)
+        os.killpg(self.workers[number].pid, signal.SIGKILL)
+        self.workers[number].wait()
+        self.lasting(0, 2)
+        self.workers[number] = self.start_worker()
+
+    def a_worker_is_frozen_past_its_lease(self) -> None:
+        worker = self.chance.choice(self.workers)
+        os.killpg(worker.pid, signal.SIGSTOP)
+        time.sleep(LEASE + 2)
+        os.killpg(worker.pid, signal.SIGCONT)
+
+    def a_worker_is_terminated(self) -> None:
+        number = self.chance.randrange(2)
+        assert self.service.stop(self.workers[number]) == 0
+        self.workers[number] = self.start_worker()
+
+    def a_process_of_the_api_is_killed(self) -> None:
+        children = Path(f"/proc/{self.api.pid}/task/{self.api.pid}/children").read_text().split()
+        if children:
+            os.kill(int(self.chance.choice(children)), signal.SIGKILL)
+
+    def the_api_is_killed(self) -> None:
+        os.killpg(self.api.pid, signal.SIGKILL)
+        self.api.wait()
+        self.api = self.start_api()
+
+    def the_api_is_terminated(self) -> None:
+        assert self.service.stop(self.api) == 0
+        self.api = self.start_api()
+
+    def the_broker_is_killed(self) -> None:
+        self.broker.kill()
+        self.lasting(0, 4)
+        self.broker.start()
+
+    def the_broker_is_frozen(self) -> None:
+        self.broker.signal(signal.SIGSTOP)
+        self.lasting(2, 6)
+        self.broker.signal(signal.SIGCONT)
+
+    def the_broker_is_full(self) -> None:
+        self.broker.fill()
+        self.lasting(1, 4)
+        self.broker.empty()
+
+    def the_queue_is_deleted(self) -> None:
+        with self.broker.connect() as connection:
+            connection.default_channel.queue_delete("payouts")
+
+    def the_database_drops_its_connections(self) -> None:
+        others = "FROM pg_stat_activity WHERE datname = 'payouts' AND pid <> pg_backend_pid()"
+        self.ground.rows(f"SELECT pg_terminate_backend(pid) {others}")
+
+    def the_database_restarts(self) -> None:
+        self.ground.stop()
+        self.lasting(0, 4)
+        self.ground.start()
+
+    def the_database_crashes(self) -> None:
+        self.ground.crash()
+        self.lasting(0, 4)
+        self.ground.start()
+
+    def the_gateway_has_moods(self) -> None:
+        self.gateway.modes("ok", *self.chance.sample(MOODS, 4))
+        self.lasting(3, 6)
+        self.gateway.modes("ok")
+
+    def faults(self) -> list[Callable[[], None]]:
+        """Those of one kind share a lock: a thing is broken in one way at a time."""
+        return [
+            self.a_worker_is_killed,
+            self.a_worker_is_frozen_past_its_lease,
+            self.a_worker_is_terminated,
+            self.a_process_of_the_api_is_killed,
+            self.the_api_is_killed,
+            self.the_api_is_terminated,
+            self.the_broker_is_killed,
+            self.the_broker_is_frozen,
+            self.the_broker_is_full,
+            self.the_queue_is_deleted,
+            self.the_database_drops_its_connections,
+            self.the_database_restarts,
+            self.the_database_crashes,
+            self.the_gateway_has_moods,
+            self.the_gateway_has_moods,
+        ]

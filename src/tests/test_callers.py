@@ -1,0 +1,414 @@
+"""Who may call, who is turned away, and what remains of the caller."""
+
+import base64
+import re
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
+from django.urls import URLPattern, get_resolver, resolve
+from rest_framework.test import APIClient
+
+from config.authentication import MAX_FAILURES, REMEMBERED_SECONDS, REVOKED_WITHIN_SECONDS
+from payouts.models import Payout, Token
+from tests.local import ROOT
+from tests.make import REQUEST, URL, make_payout, url_of
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture(autouse=True)
+def required(settings):
+    settings.API_AUTH = "required"
+    cache.clear()
+
+
+def make_account(username="shop", **fields):
+    return User.objects.create_user(username, **fields)
+
+
+def make_token(username="shop", name="n", **fields):
+    account = User.objects.filter(username=username).first() or make_account(username, **fields)
+    return Token(user=account, name=name).issue()
+
+
+def with_header(authorization, **extra):
+    return APIClient(headers={"Authorization": authorization}, **extra)
+
+
+def with_token(token):
+    return with_header(f"Token {token}")
+
+
+def with_password(username, password, **extra):
+    pair = base64.b64encode(f"{username}:{password}".encode()).decode()
+    return with_header(f"Basic {pair}", **extra)
+
+
+@pytest.fixture
+def ann():
+    return make_account("ann", password=PASSWORD, is_staff=True, is_superuser=True)
+
+
+# The routes that answer a stranger. None reads or writes a payout; a new one is put here on purpose or not at all.
+OPEN = {
+    *("", "healthz/", "readyz/", "swagger/", r"swagger\.(?P<format>json|yaml)$", "redoc/"),
+    *("api/", "admin/login/", "admin/logout/"),
+}
+
+
+def routes(patterns, prefix=""):
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern).removeprefix("^")
+        if isinstance(pattern, URLPattern):
+            yield route
+        else:
+            yield from routes(pattern.url_patterns, route)
+
+
+def filled(route, payout):
+    """A path that leads to this route."""
+    path = re.sub(r"<int:\w+>", "1", route.removesuffix("$"))
+    path = path.replace(r"\.(?P<format>json|yaml)", ".json").replace("(?P<url>.*)", "x")
+    path = re.sub(r"<[^>]*>", str(payout.pk), re.sub(r"\(\?P<app_label>[^)]*\)", "payouts", path))
+    assert resolve(f"/{path}").route.removeprefix("^") == route
+    return f"/{path}"
+
+
+def test_no_route_answers_a_stranger_but_those_that_are_meant_to(client):
+    payout = make_payout()
+    answering = set()
+    for route in routes(get_resolver().url_patterns):
+        path = filled(route, payout)
+        for method in ("get", "post", "put", "patch", "delete", "options", "head"):
+            answer = getattr(client, method)(path, REQUEST, content_type="application/json")
+            assert str(payout.pk) not in answer.content.decode()
+            if answer.status_code != 401 and not answer.get("Location", "").startswith("/admin/login/"):
+                answering.add(route)
+    assert answering == OPEN
+    assert [made.status for made in Payout.objects.all()] == ["NEW"]
+
+
+def settings_of(**environment):
+    names = ["DEBUG", "API_AUTH", "SECURE_PROXY_SSL_HEADER", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"]
+    code = f"from django.conf import settings; print([getattr(settings, name) for name in {names}])"
+    environment |= {"DJANGO_SETTINGS_MODULE": "config.settings", "PYTHONPATH": str(ROOT / "src")}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    return run.stdout.strip() or run.stderr.strip()
+
+
+def test_callers_must_say_who_they_are_unless_it_is_switched_off():
+    assert settings_of(SECRET_KEY="x") == "[False, 'required', None, True, True]"
+    assert settings_of(DEBUG="True") == "[True, 'open', None, False, False]"
+    assert settings_of(SECRET_KEY="x", API_AUTH="open").startswith("[False, 'open'")
+    assert "HTTP_X_FORWARDED_PROTO" in settings_of(SECRET_KEY="x", NUM_PROXIES="1")
+
+
+@pytest.mark.parametrize(("name", "value"), [("API_AUTH", "open"), ("PAYOUT_GATEWAY", "sandbox")])
+def test_a_deployment_is_warned_of_what_is_for_development(settings, capsys, name, value):
+    settings.API_AUTH, settings.PAYOUT_GATEWAY = "required", "http"
+    setattr(settings, name, value)
+    call_command("check", deploy=True)
+    warned = capsys.readouterr().err
+    assert f"{name} is {value}" in warned
+    assert warned.count("(payouts.") == 1
+
+
+def test_open_asks_nobody(api, settings):
+    settings.API_AUTH = "open"
+    answer = api.post(URL, REQUEST)
+    assert (answer.status_code, Payout.objects.get().caller) == (201, "")
+    assert with_token("mistyped").get(URL).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        *("Token", "Token ", "Token x", "Token x y", "Token \xff", "Token \0", "token x", f"Token {'x' * 5000}"),
+        *(
+            "Basic",
+            "Basic ",
+            "Basic x y",
+            "Basic !",
+            "Basic eA==",
+            "Basic AHg6eA==",
+            "Basic eDoA",
+            "Basic //8=",
+            "Basic Og==",
+        ),
+        *("", " ", "Bearer x", "Digest", "\0"),
+    ],
+    ids=ascii,
+)
+def test_a_stranger_gets_401_as_json(ann, header):
+    answer = with_header(header).post(URL, REQUEST)
+    assert (answer.status_code, answer.json().keys()) == (401, {"detail"})
+    assert answer["WWW-Authenticate"] == "Token"
+    assert not Payout.objects.exists()
+
+
+def test_a_cookie_with_a_null_character_is_a_stranger_s(client):
+    assert client.get(URL, headers={"Cookie": r'sessionid="' + r"\000" * 32 + '"'}).status_code == 401
+    assert client.get("/admin/", headers={"Cookie": r'sessionid="' + r"\000" * 32 + '"'}).status_code == 302
+
+
+def test_a_token_lets_its_account_in():
+    answer = with_token(make_token()).post(URL, REQUEST, headers={"X-Request-ID": "req-1"})
+    payout = Payout.objects.get(pk=answer.json()["id"])
+    assert (payout.caller, payout.changed_by) == ("shop", "shop req-1")
+
+
+def test_a_token_is_stored_as_a_digest_only():
+    token = make_token()
+    assert len(token) == 64
+    assert token not in str(Token.objects.values())
+    assert bytes.fromhex(token) not in bytes(Token.objects.get().digest)
+
+
+def test_a_revoked_token_is_worth_nothing():
+    client = with_token(make_token())
+    assert client.get(URL).status_code == 200
+    Token.objects.all().delete()
+    time.sleep(REVOKED_WITHIN_SECONDS)
+    assert client.get(URL).status_code == 401
+
+
+def test_a_token_is_looked_up_once_a_second(django_assert_num_queries):
+    client = with_token(make_token())
+    client.get(URL)
+    with django_assert_num_queries(1):
+        client.get(URL)
+
+
+def test_an_account_that_is_locked_has_no_token():
+    assert with_token(make_token(is_active=False)).get(URL).status_code == 401
+
+
+def test_a_token_shows_when_it_was_last_used(django_assert_num_queries):
+    client, other = with_token(make_token()), make_account("another")
+    Token(user=other, name="unused").issue()
+
+    def used_at():
+        return Token.objects.get(name="n").used_at
+
+    client.get(URL)
+    first = used_at()
+    assert first is not None
+    time.sleep(REVOKED_WITHIN_SECONDS)
+    with django_assert_num_queries(2):
+        client.get(URL)
+    assert used_at() == first
+    Token.objects.filter(name="n").update(used_at=Now() - timedelta(hours=2))
+    time.sleep(REVOKED_WITHIN_SECONDS)
+    client.get(URL)
+    assert used_at() >= first
+    assert Token.objects.get(name="unused").used_at is None
+
+
+def test_a_key_belongs_to_the_account_and_outlives_its_token():
+    def post(token):
+        return with_token(token).post(URL, REQUEST, headers={"Idempotency-Key": "k"})
+
+    old, new, other = make_token(name="old"), make_token(name="new"), make_token("another")
+    first, others, again = post(old), post(other), post(new)
+    assert [answer.status_code for answer in (first, others, again)] == [201, 201, 200]
+    assert first.json() == again.json()
+    assert {payout.caller for payout in Payout.objects.all()} == {"shop", "another"}
+
+
+def test_the_history_names_the_account():
+    client, payout = with_token(make_token()), make_payout()
+    client.patch(url_of(payout), {"status": "CANCELLED"}, headers={"X-Request-ID": "req-2"})
+    assert client.get(f"{url_of(payout)}history/").json()["results"][-1]["changed_by"] == "shop req-2"
+
+
+def test_staff_call_by_password(ann):
+    assert with_password("ann", PASSWORD).post(URL, REQUEST).status_code == 201
+    assert Payout.objects.get().caller == "ann"
+
+
+class CountedHasher(MD5PasswordHasher):
+    hashed = 0
+
+    def encode(self, *args):
+        CountedHasher.hashed += 1
+        return super().encode(*args)
+
+
+def test_a_right_password_is_hashed_once(settings):
+    settings.PASSWORD_HASHERS = [f"{__name__}.CountedHasher"]
+    make_account("ann", password=PASSWORD, is_staff=True, is_superuser=True)
+    client, before = with_password("ann", PASSWORD), CountedHasher.hashed
+    assert [client.get(URL).status_code for _ in range(10)] == [200] * 10
+    assert CountedHasher.hashed == before + 1
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another"}], ids=str)
+def test_a_password_is_worth_nothing_once_it_is_changed_or_its_account_locked(ann, change):
+    client = with_password("ann", PASSWORD)
+    assert client.get(URL).status_code == 200
+    User.objects.update(**change)
+    assert client.get(URL).status_code == 401
+
+
+def test_a_password_that_is_set_anew_is_worth_what_it_was(ann):
+    client = with_password("ann", PASSWORD)
+    assert client.get(URL).status_code == 200
+    ann.set_password(PASSWORD)
+    ann.save()
+    assert client.get(URL).status_code == 200
+
+
+def test_an_account_that_is_not_of_the_staff_calls_by_token_only():
+    make_account(password=PASSWORD)
+    answer = with_password("shop", PASSWORD).get(URL)
+    assert (answer.status_code, answer.json().keys()) == (403, {"detail"})
+    assert with_token(make_token()).get(URL).status_code == 200
+
+
+READING = ["view_payout", "view_card_numbers"]
+
+
+@pytest.mark.parametrize(
+    ("permissions", "is_staff", "reads", "sends"),
+    [
+        ([], True, 403, 403),
+        (["view_payout", "change_payout", "settle_payout"], True, 403, 403),
+        (READING, True, 200, 403),
+        ([*READING, "change_payout"], True, 200, 403),
+        ([*READING, "change_payout", "settle_payout"], True, 200, 201),
+        ([*READING, "change_payout", "settle_payout"], False, 403, 403),
+    ],
+)
+def test_staff_may_do_no_more_by_the_api_than_in_the_admin(permissions, is_staff, reads, sends):
+    account = make_account("eve", password=PASSWORD, is_staff=is_staff)
+    account.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client = with_password("eve", PASSWORD)
+    assert (client.get(URL).status_code, client.post(URL, REQUEST).status_code) == (reads, sends)
+
+
+def test_staff_call_by_session_with_a_csrf_token(ann):
+    client = APIClient(enforce_csrf_checks=True)
+    client.force_login(ann)
+    assert client.get(URL).status_code == 200
+    refused = client.post(URL, REQUEST)
+    assert (refused.status_code, refused.json().keys()) == (403, {"detail"})
+    client.cookies["csrftoken"] = token = "x" * 32
+    assert client.post(URL, REQUEST, headers={"X-CSRFToken": token}).status_code == 201
+    assert Payout.objects.get().caller == "ann"
+
+
+def fail(post, times=MAX_FAILURES):
+    for _ in range(times):
+        assert post().status_code in (200, 401)
+    return post()
+
+
+def log_in(client, username, password):
+    return client.post("/admin/login/", {"username": username, "password": password})
+
+
+def assert_is_too_many(answer):
+    assert (answer.status_code, answer["Retry-After"]) == (429, str(REMEMBERED_SECONDS))
+
+
+def test_passwords_of_an_account_are_not_tried_for_ever(client, ann):
+    addresses = iter(range(1, 100))
+    assert_is_too_many(fail(lambda: with_password("ann", "wrong", REMOTE_ADDR=f"10.0.0.{next(addresses)}").get(URL)))
+    assert_is_too_many(with_password("ann", PASSWORD, REMOTE_ADDR="10.0.1.1").get(URL))
+    assert_is_too_many(log_in(client, "ann", PASSWORD))
+
+
+def test_passwords_are_not_tried_for_ever_from_an_address(client, ann):
+    users = iter(range(100))
+    assert_is_too_many(fail(lambda: log_in(client, f"user{next(users)}", "wrong")))
+    assert_is_too_many(log_in(client, "ann", PASSWORD))
+    assert with_password("ann", PASSWORD, REMOTE_ADDR="10.0.0.1").get(URL).status_code == 200
+
+
+def test_who_tries_too_often_is_told_in_russian(client, ann):
+    russian = {"Accept-Language": "ru"}
+    fail(lambda: log_in(client, "ann", "wrong"))
+    page = client.post("/admin/login/", {"username": "ann", "password": "wrong"}, headers=russian)
+    assert "charset=utf-8" in page["Content-Type"]
+    for said in (page.content.decode(), with_password("ann", "wrong").get(URL, headers=russian).json()["detail"]):
+        assert said.startswith("Слишком много неверных паролей")
+
+
+def test_no_browser_keeps_what_the_api_says(client, ann):
+    client.force_login(ann)
+    made = client.post(URL, REQUEST, "application/json")
+    for answer in (made, client.get(URL), client.get(f"{URL}{Payout.objects.get().pk}/"), client.get("/api/")):
+        assert answer["Cache-Control"] == "no-store"
+
+
+def test_a_login_leads_to_the_start_page(client, ann):
+    assert log_in(client, "ann", PASSWORD)["Location"] == "/admin/"
+
+
+def test_who_has_logged_in_is_not_locked_out_by_others(ann):
+    client = with_password("ann", PASSWORD)
+    assert client.get(URL).status_code == 200
+    assert_is_too_many(fail(lambda: with_password("ann", "wrong").get(URL)))
+    assert client.get(URL).status_code == 200
+
+
+def test_wrong_tokens_are_refused_without_those_beside_them():
+    right = with_token(make_token())
+    assert_is_too_many(fail(lambda: with_token("wrong").get(URL)))
+    assert right.get(URL).status_code == 200
+
+
+def test_create_token_prints_what_lets_a_new_account_in(capsys):
+    call_command("create_token", "first", user="billing")
+    assert with_token(capsys.readouterr().out.strip()).get(URL).status_code == 200
+    assert not User.objects.get(username="billing").has_usable_password()
+    for user in ("another", "billing", "bi\uff4cling"):
+        call_command("create_token", "second", user=user)
+    assert Token.objects.filter(user__username="billing").count() == 3
+
+
+@pytest.mark.parametrize(("name", "user"), [("n" * 101, "billing"), ("n", "u" * 151), ("n", ""), ("n\0", "billing")])
+def test_create_token_refuses_a_name_that_cannot_be_stored(name, user):
+    with pytest.raises(CommandError, match="No such name"):
+        call_command("create_token", name, user=user)
+
+
+def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(admin_client):
+    account = make_account()
+    page = admin_client.post("/admin/payouts/token/add/", {"name": "n", "user": account.pk}, follow=True)
+    [token] = re.findall(r"\b[0-9a-f]{64}\b", page.content.decode())
+    client = with_token(token)
+    assert client.get(URL).status_code == 200
+    page = admin_client.get("/admin/payouts/token/").content.decode()
+    assert token not in page
+    assert all(column in page for column in ("shop", "column-created_at", "column-used_at"))
+    admin_client.post(f"/admin/payouts/token/{Token.objects.get().pk}/delete/", {"post": "yes"})
+    time.sleep(REVOKED_WITHIN_SECONDS)
+    assert client.get(URL).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/swagger/", "/redoc/", "/swagger.json", "/swagger.yaml"])
+def test_the_documents_can_be_closed(client, settings, path):
+    settings.DOCS_AUTH = "required"
+    assert client.get(path).status_code == 401
+    assert with_token(make_token()).get(path).status_code == 200
+
+
+def test_the_document_tells_how_to_authenticate(client):
+    document = client.get("/swagger.json").json()
+    kinds = {(each["type"], each.get("name")) for each in document["securityDefinitions"].values()}
+    assert kinds == {("apiKey", "Authorization"), ("basic", None)}
+    # To whoever has no token yet, too.
+    assert document["paths"].keys() == {"/payouts/", "/payouts/{id}/", "/payouts/{id}/history/"}
+    for item in document["paths"].values():
+        for method in {"get", "post", "put", "patch", "delete"} & item.keys():
+            assert {"401", "403", "429"} <= item[method]["responses"].keys()

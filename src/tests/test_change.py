@@ -1,0 +1,196 @@
+"""PATCH, PUT and DELETE in every state."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db.models.functions import Now
+
+from payouts.models import BY_HAND, Payout, Status
+from tests.make import REQUEST, URL, make_payout, url_of
+
+pytestmark = pytest.mark.django_db
+
+MONEY = [
+    ("amount", "7.00"),
+    ("currency", "EUR"),
+    ("recipient_details", {"iban": "DE02120300000000202051"}),
+    ("user_id", 7),
+]
+
+
+def row(payout):
+    return Payout.objects.filter(pk=payout.pk).values().get()
+
+
+def assert_conflict(api, answer, payout, before):
+    assert answer.status_code == 409
+    body = answer.json()
+    assert body.keys() == {"detail", "status", "allowed"}
+    assert (body["status"], body["allowed"]) == (payout.status, list(BY_HAND.get(payout.status, ())))
+    assert row(payout) == before
+
+
+@pytest.mark.parametrize(("field", "value"), MONEY)
+@pytest.mark.parametrize("status", Status)
+def test_money_can_be_corrected_only_while_new(api, status, field, value):
+    payout = make_payout(status)
+    before = row(payout)
+    answer = api.patch(url_of(payout), {field: value})
+    if status != Status.NEW:
+        return assert_conflict(api, answer, payout, before)
+    assert answer.status_code == 200
+    assert answer.json()[field] == value
+    assert str(row(payout)[field]) == str(value)
+    return None
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_field_counts_with_its_old_value_too(api, status):
+    answer = api.patch(url_of(make_payout(status)), {"amount": REQUEST["amount"]})
+    assert answer.status_code == (200 if status == Status.NEW else 409)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_the_comment_can_be_changed_but_while_processing(api, status):
+    payout = make_payout(status)
+    before = row(payout)
+    answer = api.patch(url_of(payout), {"comment": "changed"})
+    if status == Status.PROCESSING:
+        return assert_conflict(api, answer, payout, before)
+    assert answer.status_code == 200
+    changed = {name for name, value in row(payout).items() if value != before[name]}
+    assert changed == {"comment", "updated_at", "changed_by"}
+    return None
+
+
+@pytest.mark.parametrize("target", Status)
+@pytest.mark.parametrize("status", Status)
+def test_the_status_follows_the_machine(api, status, target):
+    payout = make_payout(status)
+    before = row(payout)
+    answer = api.patch(url_of(payout), {"status": target})
+    if target not in BY_HAND.get(status, ()):
+        return assert_conflict(api, answer, payout, before)
+    assert answer.status_code == 200
+    assert answer.json()["status"] == row(payout)["status"] == target
+    return None
+
+
+@pytest.mark.parametrize("target", [Status.COMPLETED, Status.FAILED])
+def test_a_settlement_by_hand_is_timed(api, target):
+    answer = api.patch(url_of(make_payout()), {"status": target, "gateway_reference": "paper 17"}).json()
+    assert answer["processed_at"] is not None
+    assert (answer["gateway_reference"], answer["attempt"]) == ("paper 17", 0)
+
+
+def test_a_cancellation_is_not_a_settlement(api):
+    assert api.patch(url_of(make_payout()), {"status": "CANCELLED"}).json()["processed_at"] is None
+
+
+@pytest.mark.parametrize("reason", ["No such account.", "", None])
+def test_a_refusal_by_hand_has_a_reason(api, reason):
+    given = {} if reason is None else {"failure_reason": reason}
+    answer = api.patch(url_of(make_payout()), {"status": "FAILED", **given}).json()
+    assert answer["failure_reason"] == (reason or "Refused by hand.")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"failure_reason": "x"},
+        {"gateway_reference": "x"},
+        {"status": "CANCELLED", "failure_reason": "x"},
+        {"status": "CANCELLED", "gateway_reference": "x"},
+        {"status": "COMPLETED", "failure_reason": "x"},
+        {"status": "COMPLETED", "amount": "1.00", "currency": "GBP"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("status", Status)
+def test_an_outcome_comes_only_with_its_settlement(api, status, change):
+    payout = make_payout(status)
+    before = row(payout)
+    assert api.patch(url_of(payout), change).status_code in (400, 409)
+    assert row(payout) == before
+
+
+def test_money_may_be_corrected_with_the_settlement_of_a_new_one(api):
+    answer = api.patch(url_of(make_payout()), {"status": "COMPLETED", "amount": "99.00"})
+    assert (answer.status_code, answer.json()["amount"]) == (200, "99.00")
+
+
+@pytest.mark.parametrize(("change", "note"), [({"status": "CANCELLED"}, ""), ({"comment": "x"}, "Sent back.")], ids=str)
+def test_a_note_is_about_the_last_change_of_status(api, change, note):
+    payout = make_payout(note="Sent back.")
+    api.patch(url_of(payout), change)
+    assert Payout.objects.get().note == note
+
+
+def test_a_failed_payout_is_sent_back_as_a_new_submission(api):
+    payout = make_payout(Status.FAILED, attempt=3, gateway_reference="g-1")
+    answer = api.patch(url_of(payout), {"status": "NEW"}).json()
+    assert (answer["status"], answer["failure_reason"], answer["gateway_reference"]) == ("NEW", "", "")
+    assert (answer["processed_at"], answer["attempt"]) == (None, 3)
+    assert row(payout)["submission"] == 2
+
+
+def test_a_failed_payout_is_corrected_while_it_is_sent_back(api):
+    payout = make_payout(Status.FAILED)
+    answer = api.patch(url_of(payout), {"status": "NEW", **dict(MONEY)})
+    assert answer.status_code == 200
+    assert row(payout)["amount"] == Decimal("7.00")
+
+
+def test_a_put_replaces_a_new_payout(api):
+    answer = api.put(url_of(make_payout(comment="old")), {**REQUEST, "amount": "5.00", "comment": "new"}).json()
+    assert (answer["amount"], answer["comment"]) == ("5.00", "new")
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.NEW])
+def test_a_put_outside_new_is_a_conflict(api, status):
+    payout = make_payout(status)
+    before = row(payout)
+    assert_conflict(api, api.put(url_of(payout), REQUEST), payout, before)
+
+
+@pytest.mark.parametrize(
+    "change", [{}, {"unheard_of": 1}, {"id": "01a1fcaf-a016-7176-b7af-bb375d1fea01"}, {"attempt": 9}], ids=str
+)
+@pytest.mark.parametrize("status", Status)
+def test_a_patch_of_nothing_changes_nothing(api, status, change):
+    payout = make_payout(status)
+    before = row(payout)
+    assert api.patch(url_of(payout), change).status_code == 200
+    assert row(payout) == before
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_delete_keeps_the_row_out_of_sight(api, status):
+    payout = make_payout(status)
+    before = row(payout)
+    answer = api.delete(url_of(payout))
+    if status == Status.PROCESSING:
+        return assert_conflict(api, answer, payout, before)
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert row(payout)["deleted_at"] is not None
+    assert [getattr(api, method)(url_of(payout)).status_code for method in ("get", "delete")] == [404, 404]
+    deleted = row(payout)
+    assert api.patch(url_of(payout), {"comment": "x"}).status_code == 404
+    assert row(payout) == deleted
+    assert api.get(URL).json()["results"] == []
+    return None
+
+
+def test_what_somebody_else_has_changed_meanwhile_is_not_changed(hour):
+    payout = make_payout()
+    assert not Payout.objects.change(payout.pk, {"comment": "x"}, updated_at=payout.updated_at - hour)
+    assert Payout.objects.change(payout.pk, {"comment": "x"}, updated_at=payout.updated_at)
+
+
+@pytest.mark.parametrize(("method", "body"), [("patch", {"comment": "x"}), ("delete", None)])
+def test_a_change_names_the_request_and_its_time(api, method, body):
+    payout = make_payout(updated_at=Now() - timedelta(hours=1))
+    getattr(api, method)(url_of(payout), body, headers={"X-Request-ID": "req-1"})
+    assert row(payout)["changed_by"] == "api req-1"
+    assert row(payout)["updated_at"] > payout.updated_at

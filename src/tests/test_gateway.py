@@ -1,0 +1,247 @@
+"""What each answer of a real HTTP server makes of the payout."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from urllib.request import Request, urlopen
+
+import pytest
+
+from payouts import gateways
+from payouts.models import Payout, Status
+from payouts.tasks import process
+from tests.local import ROOT, free_port
+from tests.make import make_payout, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+@contextmanager
+def started(*arguments):
+    port = free_port()
+    process = subprocess.Popen([sys.executable, "-m", "tests.gateway", str(port), *arguments])
+    for _attempt in range(100):
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        except OSError:
+            time.sleep(0.05)
+    yield f"127.0.0.1:{port}/"
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with started() as address:
+        yield f"http://{address}"
+
+
+@pytest.fixture
+def gateway(server, settings):
+    settings.PAYOUT_GATEWAY, settings.PAYOUT_GATEWAY_URL, settings.PAYOUT_GATEWAY_TIMEOUT = "http", server, 1
+    gateways.configured.cache_clear()
+    yield lambda *modes: urlopen(Request(server, json.dumps(modes).encode(), method="PUT")).close()
+    gateways.configured.cache_clear()
+
+
+def ledger(server, payout):
+    with urlopen(server) as answer:
+        return [entry for entry in json.load(answer) if entry["payout"] == str(payout.pk)]
+
+
+def processed(**fields):
+    payout = make_payout(**fields)
+    process(str(payout.pk))
+    payout.refresh_from_db()
+    return payout
+
+
+def test_a_paid_payout_keeps_the_reference(gateway, server):
+    gateway("ok")
+    payout = processed(amount="12.30", currency="EUR", comment="€" * 1000)
+    assert (payout.status, payout.gateway_reference) == (Status.COMPLETED, f"ref-{str(payout.pk)[-12:]}")
+    (entry,) = ledger(server, payout)
+    assert (entry["amount"], entry["currency"], entry["comment"]) == ("12.30", "EUR", "€" * 1000)
+    assert entry["details"] == payout.recipient_details
+    assert (entry["key"], entry["caller"]) == (f"{payout.pk}:1", None)
+
+
+def test_a_gateway_that_asks_for_a_token_gets_it(gateway, server, settings):
+    settings.PAYOUT_GATEWAY_TOKEN = "known"
+    gateway("ok")
+    (entry,) = ledger(server, processed())
+    assert entry["caller"] == "Bearer known"
+
+
+def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
+    gateway("refuse")
+    payout = processed(recipient_details={"number": "4111 1111 1111 1234"})
+    assert (payout.status, payout.failure_reason) == (Status.FAILED, "The card **** 1234 is refused.")
+
+
+@pytest.mark.parametrize("between", ["", " - ", "  ", "\u2013", "\u202f", "+", "%20", "%C2%A0"])
+def test_a_reason_hides_a_card_however_it_is_written(between):
+    said = gateways.Answer.refused(f"no {between.join(('4111', '1111', '1111', '1234'))}!")
+    assert said.reason == "no **** 1234!"
+
+
+def test_a_reason_hides_from_twelve_digits_to_nineteen():
+    for length, hidden in ((11, False), (12, True), (19, True)):
+        digits = "1234567890123456789"[:length]
+        said = gateways.Answer.refused(f"no {digits}!").reason
+        assert said == (f"no **** {digits[-4:]}!" if hidden else f"no {digits}!")
+
+
+@pytest.mark.parametrize("after", ["", "-a", " a"])
+def test_a_reason_hides_two_cards_that_look_like_an_id(after):
+    assert "4111" not in gateways.Answer.refused(f"no 41111111-1111-1111-5500-000000000004{after}").reason
+
+
+@pytest.mark.parametrize("said", ["45000 + 45000 + 45000", "1000000+2000000", "+7 912 345-67-89 +7 912 345-67-90"])
+def test_a_reason_keeps_sums_and_telephones(said):
+    assert gateways.Answer.refused(said).reason == said
+
+
+@pytest.mark.parametrize(
+    "name", ["01a20000-0000-7000-8000-000000000000", "0123456789012345678901234567abcd", "192.168.100.200"]
+)
+def test_a_reason_keeps_what_is_no_card(name):
+    assert gateways.Answer.refused(f"no {name}").reason == f"no {name}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "note"),
+    [
+        *((code, f"HTTP {code}") for code in ("500", "401", "409", "202", "429", "302")),
+        ("broken", "HTTP 503"),
+        ("page", "HTTP 200 with a broken answer"),
+        ("drop", "curl error 52: "),
+        ("hang", "curl error 28: "),
+        ("drip", "curl error 28: "),
+        ("long", "curl error 63: "),
+    ],
+)
+def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mode, note):
+    gateway(mode)
+    payout = processed()
+    assert (payout.status, payout.processed_at) == (Status.PROCESSING, None)
+    assert payout.note.startswith(note)
+    gateway("ok")
+    Payout.objects.filter(pk=payout.pk).update(lease_until="2026-01-01T00:00:00Z")
+    process(str(payout.pk))
+    payout.refresh_from_db()
+    assert (payout.status, payout.attempt) == (Status.COMPLETED, 2)
+    assert [entry["paid"] for entry in ledger(server, payout)] == [True]
+
+
+def test_a_retry_by_hand_has_a_new_key(gateway, server, api):
+    gateway("refuse")
+    payout = processed()
+    gateway("ok")
+    api.patch(url_of(payout), {"status": "NEW"})
+    process(str(payout.pk))
+    assert [(entry["key"], entry["paid"]) for entry in ledger(server, payout)] == [
+        (f"{payout.pk}:1", False),
+        (f"{payout.pk}:2", True),
+    ]
+
+
+def test_a_gateway_that_is_not_there_leaves_the_outcome_unknown(gateway, settings):
+    settings.PAYOUT_GATEWAY_URL = f"http://127.0.0.1:{free_port()}/"
+    assert processed().status == Status.PROCESSING
+
+
+def test_over_tls_a_gateway_is_known_by_its_certificate(gateway, certificate, settings, monkeypatch):
+    with started(str(certificate)) as address:
+        settings.PAYOUT_GATEWAY_URL = f"https://{address}"
+        assert processed().note.startswith("curl error 60: ")
+        gateways.configured.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert processed().status == Status.COMPLETED
+
+
+def test_an_answer_that_comes_twice_is_not_the_next_payout_s(gateway):
+    gateway("ok")
+    assert processed(recipient_details={"mode": "twice"}).gateway_reference == "once"
+    time.sleep(0.2)
+    assert processed(recipient_details={"number": "4000000000000002"}).status == Status.FAILED
+
+
+HANGS = """
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <unistd.h>
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    sleep(15);
+    close(creat(getenv("KNOWN"), 0600));
+    return EAI_AGAIN;
+}
+"""
+CALLS = """
+import os, django
+django.setup()
+from payouts.gateways import configured
+from payouts.models import Payout
+for number in range(3):
+    print(configured().pay(Payout(amount=1, currency="EUR", recipient_details={"a": 1})).note[:13])
+print("later" if os.path.exists(os.environ["KNOWN"]) else "before it is known", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler: libcurl looks names up by itself")
+def test_a_name_that_is_looked_up_for_ever_holds_up_no_later_call(tmp_path, monkeypatch):
+    (tmp_path / "hangs.c").write_text(HANGS)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "hangs.so", tmp_path / "hangs.c"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "hangs.so"))
+    monkeypatch.setenv("KNOWN", str(tmp_path / "known"))
+    monkeypatch.setenv("PAYOUT_GATEWAY", "http")
+    monkeypatch.setenv("PAYOUT_GATEWAY_URL", "http://gateway.example/")
+    monkeypatch.setenv("PAYOUT_GATEWAY_TIMEOUT", "0.2")
+    calls = [sys.executable, "-c", CALLS]
+    done = subprocess.run(calls, cwd=ROOT / "src", capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["curl error 28"] * 3 + ["before it is known"]
+
+
+def test_a_connection_is_kept(gateway, server):
+    gateway("ok")
+    client = gateways.configured()
+    payouts = [make_payout() for _ in range(3)]
+    assert [client.pay(payout).status for payout in payouts] == [Status.COMPLETED] * 3
+    assert client.curl.getinfo(gateways.pycurl.NUM_CONNECTS) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "status"),
+    [
+        (200, b'{"reference": "r"}', Status.COMPLETED),
+        (201, b"{}", Status.COMPLETED),
+        (204, b"", Status.COMPLETED),
+        (200, b'{"reference": 7}', Status.COMPLETED),
+        (200, b'{"reference": {"a": 1}}', Status.COMPLETED),
+        (200, b'{"reference": "' + b"x\\u0000" * 500 + b'"}', Status.COMPLETED),
+        (400, b"", Status.FAILED),
+        (402, b'{"reason": "' + b"x\\ud800" * 5000 + b'"}', Status.FAILED),
+        (400, b'{"reason": ["x"]}', Status.FAILED),
+        (400, b"<html>No required SSL certificate was sent", Status.PROCESSING),
+        (422, b"[]", Status.PROCESSING),
+        (200, b"[]", Status.PROCESSING),
+        (200, b"{", Status.PROCESSING),
+        (200, b"\xff", Status.PROCESSING),
+        (200, b"[" * 60_000, Status.PROCESSING),
+        *((code, b"{}", Status.PROCESSING) for code in (0, 100, 202, 206, 301, 401, 403, 404, 408, 409, 429, 500, 503)),
+    ],
+)
+def test_an_answer_is_read_with_care(code, body, status):
+    payout = make_payout()
+    claimed = Payout.objects.claim(payout.pk)
+    answer = gateways.HTTPGateway().read(code, body)
+    assert answer.status == status
+    if status != Status.PROCESSING:
+        assert Payout.objects.finish(claimed, answer.status, reference=answer.reference, reason=answer.reason)

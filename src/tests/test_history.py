@@ -1,0 +1,102 @@
+import pytest
+from django.db import connection
+
+from payouts.models import Payout, PayoutChange
+from payouts.tasks import process
+from tests.make import REQUEST, URL, make_payout, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+def history(api, payout, query=""):
+    return api.get(f"{url_of(payout)}history/{query}").json()["results"]
+
+
+def sql(statement, *parameters):
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def test_tells_a_payouts_life(api):
+    made = api.post(URL, REQUEST, headers={"X-Request-ID": "req-1"}).json()
+    payout = Payout.objects.get(pk=made["id"])
+    api.patch(url_of(payout), {"amount": "5.00"}, headers={"X-Request-ID": "req-2"})
+    process(made["id"])
+    created, changed, claimed, finished = history(api, payout)
+    assert (created["operation"], created["changed_by"], created["changes"]["status"]) == ("INSERT", "api req-1", "NEW")
+    assert (changed["operation"], changed["changed_by"], changed["changes"]) == (
+        "UPDATE",
+        "api req-2",
+        {"amount": "5.00"},
+    )
+    assert claimed["changes"].keys() == {"status", "attempt", "lease_until"}
+    assert finished["changes"].keys() == {"status", "gateway_reference", "processed_at", "lease_until"}
+    assert finished["changed_by"].startswith("worker")
+
+
+def test_says_of_the_details_only_that_they_changed(api):
+    payout = make_payout()
+    api.patch(url_of(payout), {"recipient_details": {"number": "5555444433332222"}})
+    assert history(api, payout)[-1]["changes"] == {"recipient_details": "changed"}
+    stored = str(list(PayoutChange.objects.values()))
+    assert "4111111111111111" not in stored
+    assert "5555444433332222" not in stored
+
+
+def test_outlives_a_delete(api):
+    payout = make_payout()
+    api.delete(url_of(payout))
+    assert [change["changes"].keys() for change in history(api, payout)][1] == {"deleted_at"}
+
+
+def test_sees_plain_sql_and_names_its_user(api):
+    payout = make_payout(changed_by="api req-1")
+    sql("UPDATE payouts_payout SET comment = 'by hand' WHERE id = %s", payout.pk)
+    sql("DELETE FROM payouts_payout WHERE id = %s", payout.pk)
+    updated, deleted = history(api, payout)[1:]
+    assert (updated["operation"], updated["changes"]) == ("UPDATE", {"comment": "by hand"})
+    assert (deleted["operation"], deleted["changes"]) == ("DELETE", {})
+    assert {updated["changed_by"], deleted["changed_by"]} == {f"sql {connection.settings_dict['USER']}"}
+
+
+def test_tells_of_every_column_but_the_internal():
+    payout = make_payout()
+    everything = """
+        UPDATE payouts_payout
+           SET user_id = 8, amount = 2, currency = 'EUR', recipient_details = '{"iban": "x"}', comment = 'x',
+               status = 'FAILED', failure_reason = 'x', gateway_reference = 'x', processed_at = now(), submission = 2,
+               attempt = 2, deleted_at = now(), note = 'x', caller = 'x', idempotency_key = 'x'
+         WHERE id = %s
+    """
+    sql(everything, payout.pk)
+    sql("UPDATE payouts_payout SET status = 'PROCESSING', lease_until = now() WHERE id = %s", make_payout().pk)
+    told = {name for change in PayoutChange.objects.filter(operation="UPDATE") for name in change.changes}
+    internal = {"id", "created_at", "updated_at", "changed_by", "fingerprint"}
+    assert told == {field.column for field in Payout._meta.concrete_fields} - internal
+
+
+def test_comes_in_pages_oldest_first(api):
+    payout = make_payout()
+    for number in range(5):
+        api.patch(url_of(payout), {"comment": str(number)})
+    first = api.get(f"{url_of(payout)}history/?page_size=4").json()
+    second = api.get(first["next"]).json()
+    comments = [change["changes"].get("comment") for change in first["results"] + second["results"]]
+    assert comments == ["", "0", "1", "2", "3", "4"]
+    assert second["next"] is None
+
+
+@pytest.mark.parametrize("identifier", ["01a1fcaf-a016-7176-b7af-bb375d1fea01", "x"])
+def test_of_an_unknown_payout_is_404(api, identifier):
+    assert api.get(f"{URL}{identifier}/history/").status_code == 404
+
+
+def test_costs_one_query(api, django_assert_num_queries):
+    payout = make_payout()
+    with django_assert_num_queries(1):
+        history(api, payout)
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+def test_cannot_be_written(api, method):
+    assert getattr(api, method)(f"{url_of(make_payout())}history/", {}).status_code == 405

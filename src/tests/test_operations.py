@@ -1,0 +1,105 @@
+"""What docs/operations.md tells people to type at night."""
+
+import re
+
+import pytest
+from django.db import connection
+
+from payouts.models import Payout, PayoutChange, Status
+from tests.local import ROOT
+from tests.make import REQUEST, URL, make_payout, make_processing
+
+TEXT = (ROOT / "docs/operations.md").read_text()
+COMPARE, LOOK, HURRY, SETTLE = (
+    [statement.strip() for statement in block.split(";\n") if statement.strip()]
+    for block in re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
+)
+pytestmark = pytest.mark.django_db
+
+
+def run(statement, payout=None):
+    with connection.cursor() as cursor:
+        cursor.execute(statement.replace(":'id'", f"'{payout and payout.pk}'").replace(":'who'", "'ann'"))
+        return cursor.fetchall() if cursor.description else cursor.rowcount
+
+
+def test_the_first_look_shows_what_is_in_flight():
+    in_flight = make_payout(Status.NEW), make_payout(Status.PROCESSING)
+    make_payout(Status.COMPLETED)
+    assert {(status, count) for status, count, *_ in run(LOOK[0])} == {("NEW", 1), ("PROCESSING", 1)}
+    assert [row[1] for row in run(LOOK[1], in_flight[0])] == ["INSERT"]
+
+
+def test_hurry_brings_forward_what_nobody_has_in_hand():
+    in_hand, waiting = make_payout(Status.PROCESSING), make_processing(lease_is_over=False)
+    Payout.objects.filter(pk=waiting.pk).update(updated_at="2026-01-01T00:00Z")
+    assert [run(statement) for statement in HURRY] == [1]
+    assert Payout.objects.get(pk=in_hand.pk).lease_until == in_hand.lease_until
+    assert Payout.objects.get(pk=waiting.pk).lease_until < waiting.lease_until
+
+
+@pytest.mark.parametrize(("number", "status"), [(0, Status.COMPLETED), (1, Status.FAILED)])
+def test_settling_takes_a_payout_out_of_its_worker_s_hands(number, status):
+    payout = make_payout(Status.PROCESSING, note="HTTP 504")
+    assert run(SETTLE[number], payout) == 1
+    assert not Payout.objects.finish(payout, Status.COMPLETED)
+    settled = Payout.objects.get(pk=payout.pk)
+    assert (settled.status, settled.note) == (status, "")
+    assert PayoutChange.objects.filter(payout_id=payout.pk).last().changed_by == "sql ann -"
+
+
+def test_after_a_restore_what_the_gateway_has_paid_is_completed():
+    new, failed, unpaid, *gone = (make_payout(status) for status in ("NEW", "FAILED", "NEW", "NEW", "NEW"))
+    corrected, asked = make_payout("FAILED", amount=106), make_payout("PROCESSING", note="HTTP 504")
+    Payout.objects.filter(pk__in=[payout.pk for payout in gone]).delete()
+    create, insert, update, select = COMPARE
+    run(create)
+    with connection.cursor() as cursor:
+        for payout, reference in zip((new, failed, *gone), ("booked", None, None, "booked" * 99), strict=True):
+            cursor.execute("INSERT INTO ledger VALUES (%s, true, %s, 100.5, 'RUB')", [f"{payout.pk}:1", reference])
+        cursor.execute("INSERT INTO ledger VALUES (%s, true, 'second', 50.5, 'USD')", [f"{corrected.pk}:2"])
+    assert run(insert) == 2
+    assert {pk for (pk,) in run(update)} == {new.pk, failed.pk, corrected.pk}
+    assert [row[0] for row in run(select)] == [unpaid.pk, asked.pk]
+    corrected.refresh_from_db()
+    assert (str(corrected.amount), corrected.currency, corrected.submission) == ("50.50", "USD", 2)
+    booked = sorted(Payout.objects.filter(status="COMPLETED").values_list("gateway_reference", flat=True))
+    assert booked == ["", "", "booked", ("booked" * 99)[:255], "second"]
+
+
+def test_the_notes_name_only_settings_that_exist():
+    listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`((?:[A-Z]+_)+[A-Z]+)[=`]", TEXT))
+    assert named
+    assert named <= set(listed)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "the broker takes no message, recovery will pay instead",
+        "recovery waits for the database",
+        "its outcome was not written, its lease will run out",
+        "outcome unknown: ",
+        "was overtaken, its outcome is dropped",
+        "The database cannot be used: ",
+    ],
+)
+def test_the_notes_quote_the_log_as_it_is(line):
+    assert line in TEXT
+    assert line in "".join(path.read_text() for path in (ROOT / "src").glob("*/*.py"))
+
+
+def test_the_notes_call_what_there_is(api):
+    payout = make_payout(Status.FAILED)
+    paths = re.findall(r'\$API(/[^";\s]*)', TEXT)
+    assert len(paths) == 4
+    for path in paths:
+        assert api.get(path.replace("$ID", str(payout.pk))).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_ledger_brought_back_is_not_made_again(api):
+    payout = make_payout(Status.COMPLETED, idempotency_key="lost")
+    assert api.post(URL, REQUEST, headers={"Idempotency-Key": "lost"}).status_code == 422
+    assert [made.pk for made in Payout.objects.all()] == [payout.pk]

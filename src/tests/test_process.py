@@ -1,0 +1,182 @@
+"""Claim, pay, finish: what one delivery of the message does to the row."""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+from prometheus_client import REGISTRY
+
+from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.models import Payout, Status
+from payouts.tasks import RETRY_LONGEST, backoff, pay, process
+from tests.make import make_payout, make_processing, url_of
+
+pytestmark = pytest.mark.django_db
+
+
+def row(payout):
+    return Payout.objects.get(pk=payout.pk)
+
+
+def processed(**fields):
+    payout = make_payout(**fields)
+    process(str(payout.pk))
+    return row(payout)
+
+
+def test_a_new_payout_is_paid():
+    payout = processed()
+    assert (payout.status, payout.attempt, payout.lease_until) == (Status.COMPLETED, 1, None)
+    assert payout.processed_at is not None
+    assert payout.gateway_reference == f"sandbox-{payout.pk}"
+
+
+def test_whose_lease_is_over_asks_no_more_though_the_clock_was_set_back(settings, monkeypatch):
+    settings.PAYOUT_LEASE, settings.PAYOUT_GATEWAY_TIMEOUT = timedelta(seconds=0.2), 0.1
+    payout = Payout.objects.claim(make_payout().pk)
+    before = time.time() - 3600
+    time.sleep(0.15)
+    monkeypatch.setattr(time, "time", lambda: before)
+    pay(payout)
+    assert row(payout).status == Status.PROCESSING
+
+
+def test_a_refused_payout_has_failed_with_a_reason():
+    payout = processed(recipient_details={"number": REFUSED_NUMBER})
+    assert (payout.status, payout.failure_reason) == (Status.FAILED, "The sandbox refuses this card.")
+
+
+def test_the_sandbox_refuses_at_random_if_told(settings):
+    settings.SANDBOX_FAILURE_RATE = 1
+    assert processed().status == Status.FAILED
+
+
+def test_an_unknown_outcome_stays_processing_and_is_due_later():
+    payout = processed(recipient_details={"number": UNKNOWN_NUMBER})
+    assert (payout.status, payout.attempt, payout.processed_at) == (Status.PROCESSING, 1, None)
+    assert Payout.objects.filter(pk=payout.pk, lease_until__gt=Now()).exists()
+
+
+def test_a_note_says_why_the_outcome_is_unknown_until_it_is_known():
+    payout = processed(recipient_details={"number": UNKNOWN_NUMBER}, note="sent back")
+    assert payout.note == "the sandbox does not say"
+    Payout.objects.filter(pk=payout.pk).update(lease_until=Now(), recipient_details={"number": "4111111111111111"})
+    assert Payout.objects.claim_due(Status.PROCESSING).note == "the sandbox does not say"
+    Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
+    process(str(payout.pk))
+    assert (row(payout).status, row(payout).note) == (Status.COMPLETED, "")
+
+
+def test_a_gateway_that_breaks_leaves_the_outcome_unknown(settings):
+    settings.SANDBOX_DELAY = "not a number"
+    assert processed().status == Status.PROCESSING
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.NEW])
+def test_a_second_delivery_changes_nothing(status):
+    payout = make_payout(status)
+    before = Payout.objects.values().get(pk=payout.pk)
+    process(str(payout.pk))
+    assert Payout.objects.values().get(pk=payout.pk) == before
+
+
+def test_a_deleted_payout_is_not_paid():
+    assert processed(deleted_at=Now()).status == Status.NEW
+
+
+def test_an_unknown_id_is_left_alone():
+    process("01a1fcaf-a016-7176-b7af-bb375d1fea01")
+
+
+def test_a_payout_whose_lease_ran_out_is_taken_over():
+    payout = make_processing(lease_is_over=True)
+    process(str(payout.pk))
+    assert (row(payout).status, row(payout).attempt) == (Status.COMPLETED, 2)
+
+
+def test_a_worker_that_wakes_late_in_its_lease_does_not_ask(settings):
+    settings.PAYOUT_LEASE = timedelta(seconds=settings.PAYOUT_GATEWAY_TIMEOUT)
+    payout = processed()
+    assert (payout.status, payout.attempt, payout.note) == (Status.PROCESSING, 1, "")
+
+
+def test_a_worker_that_was_overtaken_changes_nothing():
+    payout = make_payout()
+    slow = Payout.objects.claim(payout.pk)
+    Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
+    quick = Payout.objects.claim(payout.pk)
+    assert not Payout.objects.finish(slow, Status.FAILED, reason="too late")
+    assert Payout.objects.finish(quick, Status.COMPLETED)
+    assert row(payout).status == Status.COMPLETED
+
+
+@pytest.mark.parametrize(("number", "dropped"), [("4111", 1), (REFUSED_NUMBER, 0)])
+def test_only_a_payment_that_is_dropped_counts_as_one(number, dropped):
+    slow = Payout.objects.claim(make_payout(recipient_details={"number": number}).pk)
+    Payout.objects.filter(pk=slow.pk).update(attempt=2)
+    before = REGISTRY.get_sample_value("payouts_dropped_payments_total")
+    pay(slow)
+    assert REGISTRY.get_sample_value("payouts_dropped_payments_total") == before + dropped
+
+
+def test_a_worker_changes_nothing_of_what_sql_took_from_it():
+    payout = make_payout()
+    slow = Payout.objects.claim(payout.pk)
+    Payout.objects.filter(pk=payout.pk).update(status=Status.CANCELLED, lease_until=None)
+    assert not Payout.objects.finish(slow, Status.COMPLETED)
+    assert row(payout).status == Status.CANCELLED
+
+
+SETTLED = {"status": Status.FAILED, "failure_reason": "Never booked.", "note": "Ann at the gateway says so."}
+
+
+def test_a_payout_in_doubt_is_settled_by_hand_and_its_worker_overtaken():
+    payout = make_payout(note="sent back")
+    first = Payout.objects.claim(payout.pk)
+    # So far nobody doubts.
+    assert not Payout.objects.settle(payout.pk, SETTLED)
+    assert Payout.objects.finish(first, Status.PROCESSING, again_in=timedelta(seconds=-1), note="HTTP 504")
+    asking = Payout.objects.claim(payout.pk)
+    assert not Payout.objects.settle(payout.pk, SETTLED, submission=2)
+    assert Payout.objects.settle(payout.pk, SETTLED, submission=1)
+    assert not Payout.objects.finish(asking, Status.COMPLETED)
+    assert not Payout.objects.settle(payout.pk, SETTLED)
+    settled = row(payout)
+    assert (settled.status, settled.attempt, settled.note) == (Status.FAILED, 3, "Ann at the gateway says so.")
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.PROCESSING])
+def test_what_nobody_doubts_is_not_settled(status):
+    payout = make_payout(status, note="known")
+    before = Payout.objects.values().get(pk=payout.pk)
+    assert not Payout.objects.settle(payout.pk, SETTLED)
+    assert Payout.objects.values().get(pk=payout.pk) == before
+
+
+def test_a_claim_reads_what_is_to_be_paid():
+    payout = make_payout(amount="7.77", currency="EUR", recipient_details={"iban": "x"}, comment="c")
+    claimed = Payout.objects.claim(payout.pk)
+    assert (str(claimed.amount), claimed.currency, claimed.recipient_details) == ("7.77", "EUR", {"iban": "x"})
+    assert (claimed.status, claimed.attempt, claimed.comment) == (Status.PROCESSING, 1, "c")
+    assert claimed.updated_at > payout.updated_at
+
+
+def test_processing_takes_two_statements(django_assert_num_queries):
+    payout = make_payout()
+    with django_assert_num_queries(2):
+        process(str(payout.pk))
+
+
+def test_a_retry_by_hand_is_a_new_submission_to_the_gateway(api):
+    payout = processed(recipient_details={"number": REFUSED_NUMBER})
+    api.patch(url_of(payout), {"status": "NEW", "recipient_details": {"number": "4111111111111111"}})
+    process(str(payout.pk))
+    again = row(payout)
+    assert (again.status, again.submission, again.attempt) == (Status.COMPLETED, 2, 2)
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 5, 50, 10_000])
+def test_the_wait_before_the_next_attempt_grows_up_to_a_limit(attempt):
+    longest = min(timedelta(seconds=10) * 2 ** min(attempt - 1, 20), RETRY_LONGEST)
+    assert longest / 2 <= backoff(attempt) <= longest

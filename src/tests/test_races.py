@@ -1,0 +1,117 @@
+"""Two real connections want the same payout: exactly one gets it, whichever."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from payouts.models import Payout, Status
+from tests.make import make_payout
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ROUNDS = 25
+
+
+def at_once(*actions):
+    start = Barrier(len(actions))
+
+    def run(action):
+        try:
+            connection.ensure_connection()
+            start.wait()
+            return action()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(run, actions))
+
+
+def claim(payout):
+    return lambda: Payout.objects.claim(payout.pk) is not None
+
+
+def change(payout, **fields):
+    return lambda: Payout.objects.change(payout.pk, fields)
+
+
+def test_of_many_claims_one_gets_the_payout():
+    for _ in range(ROUNDS):
+        payout = make_payout()
+        assert sum(at_once(*[claim(payout)] * 4)) == 1
+        payout.refresh_from_db()
+        assert payout.attempt == 1
+
+
+@pytest.mark.parametrize("target", [Status.CANCELLED, Status.COMPLETED, Status.FAILED])
+def test_either_the_claim_or_the_hand_wins(target):
+    for _ in range(ROUNDS):
+        payout = make_payout()
+        claimed, changed = at_once(claim(payout), change(payout, status=target))
+        payout.refresh_from_db()
+        assert claimed != changed
+        assert payout.status == (Status.PROCESSING if claimed else target)
+
+
+def test_a_claim_pays_either_the_old_or_the_new_amount_and_says_so():
+    for _ in range(ROUNDS):
+        payout = make_payout(amount="1.00")
+        claimed, changed = at_once(lambda p=payout: Payout.objects.claim(p.pk), change(payout, amount="2.00"))
+        payout.refresh_from_db()
+        assert claimed.amount == payout.amount
+        assert str(payout.amount) == ("2.00" if changed else "1.00")
+
+
+def test_recovery_passes_by_what_somebody_has_locked():
+    locked, due = (make_payout(created_at=Now() - timedelta(seconds=age)) for age in (30, 20))
+
+    def claim_due():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '2s'")
+        return Payout.objects.claim_due(Status.NEW)
+
+    with transaction.atomic():
+        Payout.objects.select_for_update().get(pk=locked.pk)
+        [taken] = at_once(claim_due)
+    assert taken.pk == due.pk
+
+
+def test_either_the_claim_or_the_delete_wins():
+    for _ in range(ROUNDS):
+        payout = make_payout()
+        claimed, removed = at_once(claim(payout), lambda p=payout: Payout.objects.remove(p.pk))
+        payout.refresh_from_db()
+        assert claimed != removed
+        assert (payout.deleted_at is not None) == removed
+
+
+def test_of_two_hands_one_wins():
+    for _ in range(ROUNDS):
+        payout = make_payout()
+        cancelled, completed = at_once(change(payout, status="CANCELLED"), change(payout, status="COMPLETED"))
+        payout.refresh_from_db()
+        assert cancelled != completed
+        assert payout.status == ("CANCELLED" if cancelled else "COMPLETED")
+
+
+def test_one_of_two_retries_makes_the_new_submission():
+    for _ in range(ROUNDS):
+        payout = make_payout(Status.FAILED)
+        assert sum(at_once(*[change(payout, status="NEW")] * 2)) == 1
+        payout.refresh_from_db()
+        assert payout.submission == 2
+
+
+def test_either_the_worker_or_the_hand_settles_what_is_in_doubt():
+    for _ in range(ROUNDS):
+        payout = make_payout(Status.PROCESSING, note="HTTP 504")
+        paid, settled = at_once(
+            lambda p=payout: Payout.objects.finish(p, Status.COMPLETED),
+            lambda p=payout: Payout.objects.settle(p.pk, {"status": Status.FAILED, "failure_reason": "Never booked."}),
+        )
+        payout.refresh_from_db()
+        assert paid != settled
+        assert payout.status == (Status.COMPLETED if paid else Status.FAILED)
