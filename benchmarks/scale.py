@@ -19,15 +19,14 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from benchmarks import rows
+from config.settings import PLANS
 from payouts.models import Payout, Status
 from tests.acceptance.service import Database, Service
-from tests.local import ROOT
 
 SIZES = [int(size) for size in os.environ.get("SIZES", "10000 1000000 10000000").split()]
 PAGE = "page_size=10"
 WAITING = 100
 # As the API has it. Read, because to import that would take the place of an API that runs here.
-PLANS = re.findall(r'plans = "(.*)"', (ROOT / "src/config/gunicorn.py").read_text())[0]
 INDEXES = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename ~ '^payouts_payout' AND indexname !~ '_pkey$'"
 # What they are, by the rows that `rows.payouts` makes.
 LISTS = {

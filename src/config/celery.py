@@ -1,45 +1,45 @@
-import json
-import threading
-import time
-from pathlib import Path
+"""How a worker starts and stops: `celery -A config.celery worker`."""
+
+import sys
 from typing import Any
-from uuid import uuid4
 
 import django
-from celery import Celery, signals
-from kombu.asynchronous import get_event_loop
-from kombu.transport import filesystem
+from celery import signals
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from prometheus_client import start_http_server
 
-from config.cores import stay_on_a_core
-from config.settings import set_process_defaults
+from runtime.broker import app
+from runtime.consumer import wake_up
+from runtime.cores import stay_on_a_core
+from runtime.database import require_database
+from runtime.start import stop_if_unusable
 
-# Celery's own adapter for Django closes connections and caches twice for each task, a twentieth of a worker's time.
-app = Celery("payouts", fixups=[])
-app.config_from_object("django.conf:settings", namespace="CELERY")
+__all__ = ["app"]
 
 
 @signals.import_modules.connect
 def set_up(**_kwargs: Any) -> None:
-    set_process_defaults("payouts-worker", "-c statement_timeout=10s")
     stay_on_a_core()
     django.setup()
 
 
+@signals.worker_init.connect
+def refuse_useless_start(**_kwargs: Any) -> None:
+    """Stops a worker that could pay nobody."""
+    # Imported here, because models can be imported only after `django.setup()`.
+    from payouts import gateways
+
+    require_database()
+    try:
+        gateways.configured()
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
+    if settings.METRICS_PORT:
+        with stop_if_unusable("METRICS_PORT"):
+            start_http_server(settings.METRICS_PORT)
+
+
 @signals.worker_shutting_down.connect
-def wake_up(**_kwargs: Any) -> None:
-    """A signal does not interrupt the poll for messages, which lasts up to ten seconds; another thread can."""
-    if loop := get_event_loop():
-        threading.Thread(target=loop.call_soon, args=(bool,)).start()
-
-
-class WholeMessages(filesystem.Channel):
-    """A reader takes a file as soon as it sees it, and dies if it is not complete: so it is renamed into place."""
-
-    def _put(self, queue: str, payload: Any, **_kwargs: Any) -> None:  # type: ignore[override]
-        name = f"{time.monotonic_ns()}_{uuid4()}.{queue}.msg"
-        unseen = Path(self.control_folder, name)
-        unseen.write_text(json.dumps(payload))
-        unseen.rename(Path(self.data_folder_out, name))
-
-
-filesystem.Transport.Channel = WholeMessages
+def stop_polling(**_kwargs: Any) -> None:
+    wake_up()

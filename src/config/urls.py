@@ -3,11 +3,16 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
-from config import authentication, health, openapi
-from config.errors import not_found
-from payouts.views import PayoutViewSet
+from callers import sessions
+from payouts.api import openapi
+from payouts.api.views import PayoutViewSet
+from payouts.metrics import InFlight
+from runtime import health
+from runtime.errors import not_found
+from runtime.metrics import TABLE_METRICS
 
 admin.autodiscover()
+TABLE_METRICS.register(InFlight())
 router = SimpleRouter(use_regex_path=False)
 router.register("payouts", PayoutViewSet)
 
@@ -20,9 +25,9 @@ urlpatterns = [
     path("swagger/", openapi.view.with_ui("swagger")),
     re_path(r"^swagger\.(?P<format>json|yaml)$", openapi.view.without_ui()),
     path("redoc/", openapi.view.with_ui("redoc")),
-    path("admin/login/", authentication.login),
+    path("admin/login/", sessions.login),
     path("admin/", admin.site.urls),
 ]
-handler400 = "config.errors.bad_request"
-handler404 = "config.errors.not_found"
-handler500 = "config.errors.server_error"
+handler400 = "runtime.errors.bad_request"
+handler404 = "runtime.errors.not_found"
+handler500 = "runtime.errors.server_error"

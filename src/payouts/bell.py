@@ -1,4 +1,4 @@
-"""The message that tells the workers of a NEW payout: all that the API knows of them."""
+"""The message that announces a NEW payout to the workers. The API knows nothing else of them."""
 
 import logging
 import math
@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from prometheus_client import Counter
 
-from config.celery import app
 from payouts.models import Payout
+from runtime.broker import app
 
 logger = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ PUBLISHING: Any = {"connect_timeout": 1, "transport_options": dict.fromkeys(TIME
 BELL_FAILURES = Counter("payouts_bell_failures", "Payouts that no message announced, because the broker was sick.")
 
 
-def ring(payout: Payout) -> None:
-    """Tells the workers of a NEW payout once it is committed."""
+def announce(payout: Payout) -> None:
+    """Rings for a NEW payout once it is committed."""
     transaction.on_commit(lambda: bell.ring(str(payout.pk)))
 
 
 class Bell(threading.local):
-    """Rings on a connection for each thread. A lost message costs only time, so none is confirmed."""
+    """Rings on a connection of each thread's own. A lost message costs only time, so none is confirmed."""
 
     producer: Any = None
     # Kept on the class, so for all threads: after a failure none of them sends anything before this time.

@@ -12,31 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from celery import bootsteps, signals
-from celery.apps import worker as celery_worker
 from django.conf import settings
-from prometheus_client import Counter, start_http_server
+from prometheus_client import Counter
 
-from config import tracing
-from config.celery import app
-from config.health import AWAY
-from config.settings import refuse
 from payouts import tasks
-from payouts.models import Payout, Status
+from payouts.machine import Status
+from payouts.models import Payout
+from runtime.broker import app
+from runtime.context import request_id
+from runtime.database import UNAVAILABLE
 
 logger = logging.getLogger(__name__)
 
-# For NEW payouts, and as many for PROCESSING ones, so that those whose gateway hangs hold up only each other.
+# For NEW payouts, and as many for PROCESSING ones: those whose gateway hangs hold up only each other.
 THREADS = 4
-# Touched whenever a thread starts a round or a payout. If it is old, none makes progress: the worker is wedged.
+# Touched whenever a thread starts a pass or a payout. If it is old, none makes progress: the worker is wedged.
 HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
 # However long the interval is, the heartbeat stays fresh.
-LONGEST_REST = 15
-# The share of claims that begin with the oldest again, to find those that were locked when passed over.
-LOOK_BACK_SHARE = 0.01
-RECOVERED = Counter("payouts_recovered", "Claims without a message, by what they found.", ["was"])
-for found in (Status.NEW, Status.PROCESSING):
-    # Told from the beginning, so that Prometheus sees it rise.
-    RECOVERED.labels(found)
+LONGEST_REST_SECONDS = 15
+# How long a pass may leave out what it has skipped.
+PASS_SECONDS = 60
+RECOVERED = Counter("payouts_recovered", "Claims without a message, by the status that they met.", ["was"])
+for status in (Status.NEW, Status.PROCESSING):
+    # From the beginning, so that Prometheus sees it rise from zero.
+    RECOVERED.labels(status)
 
 
 def beat() -> None:
@@ -45,29 +44,37 @@ def beat() -> None:
 
 
 @lru_cache
-def tell(why: str, minute: float) -> None:
-    """Once a minute, although eight threads find it out again and again."""
-    logger.warning("recovery waits for the database: %s", why)
+def warn_once_a_minute(reason: str, minute: float) -> None:
+    """All threads run into the same; the cache lets the first of them say so."""
+    logger.warning("recovery waits for the database: %s", reason)
 
 
-def recover(status: Status, actor: str, stopping: threading.Event) -> None:
-    """Every now and then pays, one by one, until nothing is due."""
-    tracing.actor.set(actor)
-    rest = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_REST)
-    # Not all at the same moment.
+def recover(status: Status, by: str, stopping: threading.Event) -> None:
+    """Every now and then pays, one by one, all that is due."""
+    rest = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_REST_SECONDS)
+    # Not all threads at the same time.
     while not stopping.wait(rest * random.uniform(0.5, 1)):  # noqa: S311
         try:
-            beat()
-            since = None
-            while not stopping.is_set() and (payout := Payout.objects.claim_due(status, since)):
-                # While anybody's transaction is open, the paid stay in the index: beginning anew would read past them.
-                # A lease ends later than its payout was created, so that passes by none of the PROCESSING.
-                since = None if random.random() < LOOK_BACK_SHARE else payout.created_at  # noqa: S311
-                pay(payout, status)
-        except AWAY as error:
-            tell(str(error), time.monotonic() // 60)
+            while pay_what_is_due(status, by, stopping):
+                pass
+        except UNAVAILABLE as error:
+            warn_once_a_minute(str(error), time.monotonic() // 60)
         except Exception:
             logger.exception("recovery goes on after this")
+
+
+def pay_what_is_due(status: Status, by: str, stopping: threading.Event) -> bool:
+    """One pass, and whether there may be more. The next pass finds what was locked when this one skipped it."""
+    beat()
+    until, since = time.monotonic() + PASS_SECONDS, None
+    while not stopping.is_set() and time.monotonic() < until:
+        payout = Payout.objects.claim_due(status, by=by, since=since)
+        if payout is None:
+            return False
+        # No payout is due before it was created. So what is due next was not skipped.
+        since = payout.created_at
+        pay(payout, status)
+    return not stopping.is_set()
 
 
 def pay(payout: Payout, was: Status) -> None:
@@ -76,8 +83,8 @@ def pay(payout: Payout, was: Status) -> None:
     try:
         tasks.pay(payout)
     except Exception:
-        logger.exception("its outcome was not written, its lease will run out", extra=tasks.about(payout))
-    tracing.request_id.set("-")
+        logger.exception("its outcome was not written, its lease will run out", extra=tasks.log_fields(payout))
+    request_id.set("-")
 
 
 class Recovery(bootsteps.StartStopStep):
@@ -87,13 +94,6 @@ class Recovery(bootsteps.StartStopStep):
     threads: Sequence[threading.Thread] = ()
 
     def start(self, worker: Any) -> None:
-        # Celery would write past the log when it is told to stop.
-        celery_worker.safe_say = lambda *_args: None  # type: ignore[attr-defined]
-        if settings.METRICS_PORT:
-            try:
-                start_http_server(settings.METRICS_PORT)
-            except OSError as error:
-                refuse("METRICS_PORT", error)
         beat()
         self.threads = [
             threading.Thread(target=recover, args=(status, f"recovery {worker.hostname}", self.stopping), daemon=True)
@@ -105,7 +105,7 @@ class Recovery(bootsteps.StartStopStep):
     def stop(self, worker: Any) -> None:
         self.stopping.set()
         logger.info("stops")
-        # Tasks that wait in the pool would keep a terminated worker busy: unacknowledged, they go to another one.
+        # Tasks that wait in the pool would keep a terminated worker busy. Unacknowledged, they go to another one.
         worker.pool.executor.shutdown(wait=False, cancel_futures=True)
         for thread in self.threads:
             thread.join()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rest_framework.test import APIClient
 
-from config.celery import app
+from runtime.broker import app
 
 APIClient.default_format = "json"
 

@@ -5,13 +5,14 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from payouts.models import Payout, Status
+from payouts.machine import Status
+from payouts.models import Payout
 
 URL = "/api/v1/payouts/"
 REQUEST = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
 OF_STATUS: dict[str, dict[str, Any]] = {
-    Status.NEW: {},
-    Status.PROCESSING: {"attempt": 1, "lease_until": Now() + timedelta(minutes=1)},
+    Status.NEW: {"due_at": Now()},
+    Status.PROCESSING: {"attempt": 1, "taken_at": Now(), "due_at": Now() + timedelta(minutes=1)},
     Status.COMPLETED: {"attempt": 1, "processed_at": Now()},
     Status.FAILED: {"attempt": 1, "processed_at": Now(), "failure_reason": "No such card."},
     Status.CANCELLED: {},
@@ -19,7 +20,13 @@ OF_STATUS: dict[str, dict[str, Any]] = {
 
 
 def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
-    payout = Payout.objects.create(**{**REQUEST, "status": status, **OF_STATUS[status], **fields})
+    values = {**REQUEST, "status": status, **OF_STATUS[status], **fields}
+    if "deleted_at" in fields:
+        values["due_at"] = None
+    elif status == Status.NEW and "created_at" in fields:
+        # It is due since then.
+        values["due_at"] = fields.get("due_at", fields["created_at"])
+    payout = Payout.objects.create(**values)
     payout.refresh_from_db()
     return payout
 
@@ -39,7 +46,7 @@ def multiply(payout: Payout, times: int) -> None:
 
 def make_processing(*, lease_is_over: bool) -> Payout:
     sign = -1 if lease_is_over else 1
-    return make_payout(Status.PROCESSING, lease_until=timezone.now() + sign * timedelta(minutes=5))
+    return make_payout(Status.PROCESSING, due_at=timezone.now() + sign * timedelta(minutes=5))
 
 
 def url_of(payout: Payout) -> str:

@@ -16,8 +16,10 @@ from django.db.models.functions import Now
 from django.urls import URLPattern, get_resolver, resolve
 from rest_framework.test import APIClient
 
-from config.authentication import MAX_FAILURES, REMEMBERED_SECONDS, REVOKED_WITHIN_SECONDS
-from payouts.models import Payout, Token
+from callers.limits import MAX_FAILURES, REMEMBERED_SECONDS
+from callers.models import Token
+from callers.tokens import REVOKED_WITHIN_SECONDS
+from payouts.models import Payout
 from tests.local import ROOT
 from tests.make import REQUEST, URL, make_payout, url_of
 
@@ -119,7 +121,7 @@ def test_a_deployment_is_warned_of_what_is_for_development(settings, capsys, nam
     call_command("check", deploy=True)
     warned = capsys.readouterr().err
     assert f"{name} is {value}" in warned
-    assert warned.count("(payouts.") == 1
+    assert len(re.findall(r"\((?:callers|payouts)\.", warned)) == 1
 
 
 def test_open_asks_nobody(api, settings):
@@ -384,14 +386,14 @@ def test_create_token_refuses_a_name_that_cannot_be_stored(name, user):
 
 def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(admin_client):
     account = make_account()
-    page = admin_client.post("/admin/payouts/token/add/", {"name": "n", "user": account.pk}, follow=True)
+    page = admin_client.post("/admin/callers/token/add/", {"name": "n", "user": account.pk}, follow=True)
     [token] = re.findall(r"\b[0-9a-f]{64}\b", page.content.decode())
     client = with_token(token)
     assert client.get(URL).status_code == 200
-    page = admin_client.get("/admin/payouts/token/").content.decode()
+    page = admin_client.get("/admin/callers/token/").content.decode()
     assert token not in page
     assert all(column in page for column in ("shop", "column-created_at", "column-used_at"))
-    admin_client.post(f"/admin/payouts/token/{Token.objects.get().pk}/delete/", {"post": "yes"})
+    admin_client.post(f"/admin/callers/token/{Token.objects.get().pk}/delete/", {"post": "yes"})
     time.sleep(REVOKED_WITHIN_SECONDS)
     assert client.get(URL).status_code == 401
 

@@ -4,8 +4,10 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 from django.db.models import F
+from django.db.models.functions import Now
 
-from payouts.models import Payout, Status
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.make import make_payout, make_processing
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +34,7 @@ def test_what_is_stuck_is_listed(hour):
     left = make_processing(lease_is_over=True)
     make_payout(Status.COMPLETED, attempt=5)
     for payout in (new, make_payout(Status.FAILED)):
-        Payout.objects.filter(pk=payout.pk).update(updated_at=F("updated_at") - hour, created_at=F("created_at") - hour)
+        Payout.objects.filter(pk=payout.pk).update(due_at=F("due_at") - hour, created_at=F("created_at") - hour)
     rows, end = payouts("stuck")
     assert rows == [(str(new.pk), "NEW"), (str(left.pk), "PROCESSING"), (str(often.pk), "PROCESSING")]
     assert end == 1
@@ -40,7 +42,7 @@ def test_what_is_stuck_is_listed(hour):
 
 def test_what_was_deleted_is_not_stuck(hour):
     payout = make_payout(Status.NEW)
-    Payout.objects.filter(pk=payout.pk).update(updated_at=F("updated_at") - hour, deleted_at=F("updated_at"))
+    Payout.objects.filter(pk=payout.pk).update(created_at=F("created_at") - hour, deleted_at=Now(), due_at=None)
     assert payouts("stuck") == ([], 0)
 
 

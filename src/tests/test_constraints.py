@@ -32,7 +32,8 @@ def update(payout, assignment, value):
         *(("recipient_details", value) for value in ('{"a": 1e20000}', '{"a": "\\u0000"}', None)),
         *(("user_id", value) for value in (2**63, "x")),
         ("attempt", None),
-        ("lease_until", "2026-01-01"),
+        ("due_at", None),
+        ("hold", "approval"),
         ("processed_at", "2026-01-01"),
         ("idempotency_key", "a" * 256),
     ],
@@ -43,10 +44,35 @@ def test_a_limit_holds_in_sql(column, value):
         update(make_payout(), f"{column} = %s", value)
 
 
-@pytest.mark.parametrize("status", ["PROCESSING", "COMPLETED", "FAILED"])
-def test_a_status_needs_what_belongs_to_it(status):
+@pytest.mark.parametrize(
+    ("status", "assignment"),
+    [
+        *(("NEW", f"status = '{status}'") for status in ("COMPLETED", "FAILED", "CANCELLED")),
+        ("NEW", "deleted_at = now()"),
+        ("NEW", "taken_at = now(), hold = 'approval', due_at = NULL"),
+        ("PROCESSING", "due_at = NULL, taken_at = NULL"),
+        ("PROCESSING", "due_at = NULL, note = 'HTTP 504'"),
+        *((status, "due_at = now()") for status in ("FAILED", "CANCELLED")),
+        *((status, "taken_at = now()") for status in ("COMPLETED", "FAILED", "CANCELLED")),
+    ],
+)
+def test_a_status_needs_what_belongs_to_it(status, assignment):
     with pytest.raises(DatabaseError):
-        update(make_payout(), "status = %s", status)
+        update(make_payout(status), f"{assignment}, amount = %s", 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "assignment"),
+    [
+        ("NEW", "due_at = NULL, hold = 'approval'"),
+        ("NEW", "due_at = NULL, deleted_at = now()"),
+        ("PROCESSING", "due_at = NULL, taken_at = NULL, note = 'HTTP 504'"),
+        # The provider has hinted that the money came back.
+        ("COMPLETED", "due_at = now()"),
+    ],
+)
+def test_when_a_worker_is_next_to_take_it_may_be_left_open(status, assignment):
+    update(make_payout(status), f"{assignment}, amount = %s", 1)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from decimal import Decimal
 import pytest
 from django.utils.dateparse import parse_datetime
 
-from payouts.models import Payout, Status
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.make import REQUEST, URL
 
 pytestmark = pytest.mark.django_db

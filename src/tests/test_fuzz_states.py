@@ -12,8 +12,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from rest_framework.test import APIClient
 
 from payouts import tasks
-from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.models import Payout, Status
+from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.budget import EXAMPLES, SEED
 from tests.make import URL, make_payout
 
@@ -132,7 +133,7 @@ class Payouts(RuleBasedStateMachine):
 
     @rule(target=claimed, row=rows)
     def claim(self, row):
-        payout = Payout.objects.claim(row.id)
+        payout = Payout.objects.claim(row.id, by="a test")
         free = row.status == "NEW" or (row.status == "PROCESSING" and row.lease_is_over)
         assert (payout is not None) == (free and not row.deleted)
         if not payout:
@@ -146,7 +147,7 @@ class Payouts(RuleBasedStateMachine):
     def die(self, row):
         """The worker that has it in hand, and the lease runs out."""
         long_ago = timezone.now() - timedelta(minutes=1)
-        over = Payout.objects.filter(pk=row.id, status=Status.PROCESSING).update(lease_until=long_ago)
+        over = Payout.objects.filter(pk=row.id, status=Status.PROCESSING).update(due_at=long_ago)
         assert over == (row.status == "PROCESSING")
         row.lease_is_over = bool(over)
 

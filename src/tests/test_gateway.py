@@ -7,12 +7,16 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from datetime import timedelta
 from urllib.request import Request, urlopen
 
+import pycurl
 import pytest
 
 from payouts import gateways
-from payouts.models import Payout, Status
+from payouts.gateways.http import read
+from payouts.machine import Outcome, Status
+from payouts.models import Payout
 from payouts.tasks import process
 from tests.local import ROOT, free_port
 from tests.make import make_payout, url_of
@@ -86,32 +90,32 @@ def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
 
 @pytest.mark.parametrize("between", ["", " - ", "  ", "\u2013", "\u202f", "+", "%20", "%C2%A0"])
 def test_a_reason_hides_a_card_however_it_is_written(between):
-    said = gateways.Answer.refused(f"no {between.join(('4111', '1111', '1111', '1234'))}!")
-    assert said.reason == "no **** 1234!"
+    answer = gateways.refused(f"no {between.join(('4111', '1111', '1111', '1234'))}!")
+    assert answer.failure_reason == "no **** 1234!"
 
 
 def test_a_reason_hides_from_twelve_digits_to_nineteen():
     for length, hidden in ((11, False), (12, True), (19, True)):
         digits = "1234567890123456789"[:length]
-        said = gateways.Answer.refused(f"no {digits}!").reason
-        assert said == (f"no **** {digits[-4:]}!" if hidden else f"no {digits}!")
+        reason = gateways.refused(f"no {digits}!").failure_reason
+        assert reason == (f"no **** {digits[-4:]}!" if hidden else f"no {digits}!")
 
 
 @pytest.mark.parametrize("after", ["", "-a", " a"])
 def test_a_reason_hides_two_cards_that_look_like_an_id(after):
-    assert "4111" not in gateways.Answer.refused(f"no 41111111-1111-1111-5500-000000000004{after}").reason
+    assert "4111" not in gateways.refused(f"no 41111111-1111-1111-5500-000000000004{after}").failure_reason
 
 
-@pytest.mark.parametrize("said", ["45000 + 45000 + 45000", "1000000+2000000", "+7 912 345-67-89 +7 912 345-67-90"])
-def test_a_reason_keeps_sums_and_telephones(said):
-    assert gateways.Answer.refused(said).reason == said
+@pytest.mark.parametrize("reason", ["45000 + 45000 + 45000", "1000000+2000000", "+7 912 345-67-89 +7 912 345-67-90"])
+def test_a_reason_keeps_sums_and_telephones(reason):
+    assert gateways.refused(reason).failure_reason == reason
 
 
 @pytest.mark.parametrize(
     "name", ["01a20000-0000-7000-8000-000000000000", "0123456789012345678901234567abcd", "192.168.100.200"]
 )
 def test_a_reason_keeps_what_is_no_card(name):
-    assert gateways.Answer.refused(f"no {name}").reason == f"no {name}"
+    assert gateways.refused(f"no {name}").failure_reason == f"no {name}"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +136,7 @@ def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mo
     assert (payout.status, payout.processed_at) == (Status.PROCESSING, None)
     assert payout.note.startswith(note)
     gateway("ok")
-    Payout.objects.filter(pk=payout.pk).update(lease_until="2026-01-01T00:00:00Z")
+    Payout.objects.filter(pk=payout.pk).update(due_at="2026-01-01T00:00:00Z")
     process(str(payout.pk))
     payout.refresh_from_db()
     assert (payout.status, payout.attempt) == (Status.COMPLETED, 2)
@@ -213,8 +217,8 @@ def test_a_connection_is_kept(gateway, server):
     gateway("ok")
     client = gateways.configured()
     payouts = [make_payout() for _ in range(3)]
-    assert [client.pay(payout).status for payout in payouts] == [Status.COMPLETED] * 3
-    assert client.curl.getinfo(gateways.pycurl.NUM_CONNECTS) == 0
+    assert [client.pay(payout).outcome for payout in payouts] == [Outcome.PAID] * 3
+    assert client.curl.getinfo(pycurl.NUM_CONNECTS) == 0
 
 
 @pytest.mark.parametrize(
@@ -240,8 +244,8 @@ def test_a_connection_is_kept(gateway, server):
 )
 def test_an_answer_is_read_with_care(code, body, status):
     payout = make_payout()
-    claimed = Payout.objects.claim(payout.pk)
-    answer = gateways.HTTPGateway().read(code, body)
-    assert answer.status == status
-    if status != Status.PROCESSING:
-        assert Payout.objects.finish(claimed, answer.status, reference=answer.reference, reason=answer.reason)
+    claimed = Payout.objects.claim(payout.pk, by="a test")
+    answer = read(code, body)
+    assert Payout.objects.finish(claimed, answer, by="a test", again_in=timedelta(seconds=1))
+    payout.refresh_from_db()
+    assert payout.status == status

@@ -29,8 +29,8 @@ def test_tells_a_payouts_life(api):
         "api req-2",
         {"amount": "5.00"},
     )
-    assert claimed["changes"].keys() == {"status", "attempt", "lease_until"}
-    assert finished["changes"].keys() == {"status", "gateway_reference", "processed_at", "lease_until"}
+    assert claimed["changes"].keys() == {"status", "attempt", "due_at"}
+    assert finished["changes"].keys() == {"status", "gateway_reference", "processed_at", "due_at"}
     assert finished["changed_by"].startswith("worker")
 
 
@@ -46,7 +46,7 @@ def test_says_of_the_details_only_that_they_changed(api):
 def test_outlives_a_delete(api):
     payout = make_payout()
     api.delete(url_of(payout))
-    assert [change["changes"].keys() for change in history(api, payout)][1] == {"deleted_at"}
+    assert [change["changes"].keys() for change in history(api, payout)][1] == {"deleted_at", "due_at"}
 
 
 def test_sees_plain_sql_and_names_its_user(api):
@@ -65,14 +65,15 @@ def test_tells_of_every_column_but_the_internal():
         UPDATE payouts_payout
            SET user_id = 8, amount = 2, currency = 'EUR', recipient_details = '{"iban": "x"}', comment = 'x',
                status = 'FAILED', failure_reason = 'x', gateway_reference = 'x', processed_at = now(), submission = 2,
-               attempt = 2, deleted_at = now(), note = 'x', caller = 'x', idempotency_key = 'x'
+               attempt = 2, deleted_at = now(), due_at = NULL, note = 'x', caller = 'x', idempotency_key = 'x',
+               external_id = 'x', failure_code = 'x', pay_at = now(), hold = 'x', gateway = 'x', gateway_key = 'x',
+               asked_at = now(), pending_since = now()
          WHERE id = %s
     """
     sql(everything, payout.pk)
-    sql("UPDATE payouts_payout SET status = 'PROCESSING', lease_until = now() WHERE id = %s", make_payout().pk)
-    told = {name for change in PayoutChange.objects.filter(operation="UPDATE") for name in change.changes}
-    internal = {"id", "created_at", "updated_at", "changed_by", "fingerprint"}
-    assert told == {field.column for field in Payout._meta.concrete_fields} - internal
+    recorded = {name for change in PayoutChange.objects.filter(operation="UPDATE") for name in change.changes}
+    internal = {"id", "created_at", "updated_at", "changed_by", "taken_at", "fingerprint"}
+    assert recorded == {field.column for field in Payout._meta.concrete_fields} - internal
 
 
 def test_comes_in_pages_oldest_first(api):
@@ -82,7 +83,7 @@ def test_comes_in_pages_oldest_first(api):
     first = api.get(f"{url_of(payout)}history/?page_size=4").json()
     second = api.get(first["next"]).json()
     comments = [change["changes"].get("comment") for change in first["results"] + second["results"]]
-    assert comments == ["", "0", "1", "2", "3", "4"]
+    assert comments == [None, "0", "1", "2", "3", "4"]
     assert second["next"] is None
 
 

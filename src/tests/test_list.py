@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models.functions import Now
 
-from payouts.models import Payout, Status
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.make import REQUEST, URL, make_payout, multiply
 
 pytestmark = pytest.mark.django_db
@@ -11,7 +13,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make_many(count, **fields):
-    return Payout.objects.bulk_create(Payout(**{**REQUEST, **fields}) for _ in range(count))
+    return Payout.objects.bulk_create(Payout(**{**REQUEST, "due_at": Now(), **fields}) for _ in range(count))
 
 
 def found(api, query):

@@ -1,6 +1,8 @@
 import pytest
+from django.db.models import F
 
-from payouts.models import Payout, Status
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.make import URL, make_payout, multiply, url_of
 
 pytestmark = pytest.mark.django_db
@@ -13,7 +15,7 @@ def read(api):
 
 def backdated(status, age, **fields):
     payout = make_payout(status, **fields)
-    Payout.objects.filter(pk=payout.pk).update(created_at=Payout.objects.get(pk=payout.pk).created_at - age)
+    Payout.objects.filter(pk=payout.pk).update(created_at=F("created_at") - age, due_at=F("due_at") - age)
     return payout
 
 

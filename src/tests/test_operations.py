@@ -5,7 +5,9 @@ import re
 import pytest
 from django.db import connection
 
-from payouts.models import Payout, PayoutChange, Status
+from payouts.gateways import paid
+from payouts.machine import Status
+from payouts.models import Payout, PayoutChange
 from tests.local import ROOT
 from tests.make import REQUEST, URL, make_payout, make_processing
 
@@ -34,15 +36,15 @@ def test_hurry_brings_forward_what_nobody_has_in_hand():
     in_hand, waiting = make_payout(Status.PROCESSING), make_processing(lease_is_over=False)
     Payout.objects.filter(pk=waiting.pk).update(updated_at="2026-01-01T00:00Z")
     assert [run(statement) for statement in HURRY] == [1]
-    assert Payout.objects.get(pk=in_hand.pk).lease_until == in_hand.lease_until
-    assert Payout.objects.get(pk=waiting.pk).lease_until < waiting.lease_until
+    assert Payout.objects.get(pk=in_hand.pk).due_at == in_hand.due_at
+    assert Payout.objects.get(pk=waiting.pk).due_at < waiting.due_at
 
 
 @pytest.mark.parametrize(("number", "status"), [(0, Status.COMPLETED), (1, Status.FAILED)])
 def test_settling_takes_a_payout_out_of_its_worker_s_hands(number, status):
     payout = make_payout(Status.PROCESSING, note="HTTP 504")
     assert run(SETTLE[number], payout) == 1
-    assert not Payout.objects.finish(payout, Status.COMPLETED)
+    assert not Payout.objects.finish(payout, paid(), by="a test")
     settled = Payout.objects.get(pk=payout.pk)
     assert (settled.status, settled.note) == (status, "")
     assert PayoutChange.objects.filter(payout_id=payout.pk).last().changed_by == "sql ann -"

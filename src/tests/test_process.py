@@ -7,8 +7,10 @@ import pytest
 from django.db.models.functions import Now
 from prometheus_client import REGISTRY
 
-from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
-from payouts.models import Payout, Status
+from payouts.gateways import paid, refused, unknown
+from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.machine import Status
+from payouts.models import Payout
 from payouts.tasks import RETRY_LONGEST, backoff, pay, process
 from tests.make import make_payout, make_processing, url_of
 
@@ -27,17 +29,15 @@ def processed(**fields):
 
 def test_a_new_payout_is_paid():
     payout = processed()
-    assert (payout.status, payout.attempt, payout.lease_until) == (Status.COMPLETED, 1, None)
+    assert (payout.status, payout.attempt, payout.due_at, payout.taken_at) == (Status.COMPLETED, 1, None, None)
     assert payout.processed_at is not None
     assert payout.gateway_reference == f"sandbox-{payout.pk}"
 
 
-def test_whose_lease_is_over_asks_no_more_though_the_clock_was_set_back(settings, monkeypatch):
+def test_a_worker_whose_lease_is_nearly_over_asks_no_more(settings):
     settings.PAYOUT_LEASE, settings.PAYOUT_GATEWAY_TIMEOUT = timedelta(seconds=0.2), 0.1
-    payout = Payout.objects.claim(make_payout().pk)
-    before = time.time() - 3600
+    payout = Payout.objects.claim(make_payout().pk, by="a test")
     time.sleep(0.15)
-    monkeypatch.setattr(time, "time", lambda: before)
     pay(payout)
     assert row(payout).status == Status.PROCESSING
 
@@ -55,15 +55,15 @@ def test_the_sandbox_refuses_at_random_if_told(settings):
 def test_an_unknown_outcome_stays_processing_and_is_due_later():
     payout = processed(recipient_details={"number": UNKNOWN_NUMBER})
     assert (payout.status, payout.attempt, payout.processed_at) == (Status.PROCESSING, 1, None)
-    assert Payout.objects.filter(pk=payout.pk, lease_until__gt=Now()).exists()
+    assert Payout.objects.filter(pk=payout.pk, due_at__gt=Now(), taken_at=None).exists()
 
 
 def test_a_note_says_why_the_outcome_is_unknown_until_it_is_known():
     payout = processed(recipient_details={"number": UNKNOWN_NUMBER}, note="sent back")
     assert payout.note == "the sandbox does not say"
-    Payout.objects.filter(pk=payout.pk).update(lease_until=Now(), recipient_details={"number": "4111111111111111"})
-    assert Payout.objects.claim_due(Status.PROCESSING).note == "the sandbox does not say"
-    Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
+    Payout.objects.filter(pk=payout.pk).update(due_at=Now(), recipient_details={"number": "4111111111111111"})
+    assert Payout.objects.claim_due(Status.PROCESSING, by="a test").note == "the sandbox does not say"
+    Payout.objects.filter(pk=payout.pk).update(due_at=Now() - timedelta(seconds=1))
     process(str(payout.pk))
     assert (row(payout).status, row(payout).note) == (Status.COMPLETED, "")
 
@@ -103,17 +103,17 @@ def test_a_worker_that_wakes_late_in_its_lease_does_not_ask(settings):
 
 def test_a_worker_that_was_overtaken_changes_nothing():
     payout = make_payout()
-    slow = Payout.objects.claim(payout.pk)
-    Payout.objects.filter(pk=payout.pk).update(lease_until=Now() - timedelta(seconds=1))
-    quick = Payout.objects.claim(payout.pk)
-    assert not Payout.objects.finish(slow, Status.FAILED, reason="too late")
-    assert Payout.objects.finish(quick, Status.COMPLETED)
+    slow = Payout.objects.claim(payout.pk, by="a test")
+    Payout.objects.filter(pk=payout.pk).update(due_at=Now() - timedelta(seconds=1))
+    quick = Payout.objects.claim(payout.pk, by="a test")
+    assert not Payout.objects.finish(slow, refused("too late"), by="a test")
+    assert Payout.objects.finish(quick, paid(), by="a test")
     assert row(payout).status == Status.COMPLETED
 
 
 @pytest.mark.parametrize(("number", "dropped"), [("4111", 1), (REFUSED_NUMBER, 0)])
 def test_only_a_payment_that_is_dropped_counts_as_one(number, dropped):
-    slow = Payout.objects.claim(make_payout(recipient_details={"number": number}).pk)
+    slow = Payout.objects.claim(make_payout(recipient_details={"number": number}).pk, by="a test")
     Payout.objects.filter(pk=slow.pk).update(attempt=2)
     before = REGISTRY.get_sample_value("payouts_dropped_payments_total")
     pay(slow)
@@ -122,41 +122,49 @@ def test_only_a_payment_that_is_dropped_counts_as_one(number, dropped):
 
 def test_a_worker_changes_nothing_of_what_sql_took_from_it():
     payout = make_payout()
-    slow = Payout.objects.claim(payout.pk)
-    Payout.objects.filter(pk=payout.pk).update(status=Status.CANCELLED, lease_until=None)
-    assert not Payout.objects.finish(slow, Status.COMPLETED)
+    slow = Payout.objects.claim(payout.pk, by="a test")
+    Payout.objects.filter(pk=payout.pk).update(status=Status.CANCELLED, due_at=None, taken_at=None)
+    assert not Payout.objects.finish(slow, paid(), by="a test")
     assert row(payout).status == Status.CANCELLED
 
 
-SETTLED = {"status": Status.FAILED, "failure_reason": "Never booked.", "note": "Ann at the gateway says so."}
+SETTLED = {"status": Status.FAILED, "failure_reason": "Never booked.", "note": "The provider says so."}
+
+
+def settle(payout, **seen):
+    return Payout.objects.settle(payout.pk, SETTLED, by="a test", **seen)
 
 
 def test_a_payout_in_doubt_is_settled_by_hand_and_its_worker_overtaken():
     payout = make_payout(note="sent back")
-    first = Payout.objects.claim(payout.pk)
+    first = Payout.objects.claim(payout.pk, by="a test")
     # So far nobody doubts.
-    assert not Payout.objects.settle(payout.pk, SETTLED)
-    assert Payout.objects.finish(first, Status.PROCESSING, again_in=timedelta(seconds=-1), note="HTTP 504")
-    asking = Payout.objects.claim(payout.pk)
-    assert not Payout.objects.settle(payout.pk, SETTLED, submission=2)
-    assert Payout.objects.settle(payout.pk, SETTLED, submission=1)
-    assert not Payout.objects.finish(asking, Status.COMPLETED)
-    assert not Payout.objects.settle(payout.pk, SETTLED)
+    assert not settle(payout)
+    assert Payout.objects.finish(first, unknown("HTTP 504"), by="a test", again_in=timedelta(seconds=-1))
+    asking = Payout.objects.claim(payout.pk, by="a test")
+    # A worker holds it.
+    assert not settle(payout)
+    Payout.objects.filter(pk=payout.pk).update(due_at=Now() - timedelta(seconds=1))
+    assert not settle(payout, submission=2)
+    assert settle(payout, submission=1)
+    assert not Payout.objects.finish(asking, paid(), by="a test")
+    assert not settle(payout)
     settled = row(payout)
-    assert (settled.status, settled.attempt, settled.note) == (Status.FAILED, 3, "Ann at the gateway says so.")
+    assert (settled.status, settled.attempt, settled.note) == (Status.FAILED, 3, "The provider says so.")
+    assert (settled.due_at, settled.taken_at) == (None, None)
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status != Status.PROCESSING])
 def test_what_nobody_doubts_is_not_settled(status):
     payout = make_payout(status, note="known")
     before = Payout.objects.values().get(pk=payout.pk)
-    assert not Payout.objects.settle(payout.pk, SETTLED)
+    assert not settle(payout)
     assert Payout.objects.values().get(pk=payout.pk) == before
 
 
 def test_a_claim_reads_what_is_to_be_paid():
     payout = make_payout(amount="7.77", currency="EUR", recipient_details={"iban": "x"}, comment="c")
-    claimed = Payout.objects.claim(payout.pk)
+    claimed = Payout.objects.claim(payout.pk, by="a test")
     assert (str(claimed.amount), claimed.currency, claimed.recipient_details) == ("7.77", "EUR", {"iban": "x"})
     assert (claimed.status, claimed.attempt, claimed.comment) == (Status.PROCESSING, 1, "c")
     assert claimed.updated_at > payout.updated_at

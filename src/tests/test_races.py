@@ -8,11 +8,14 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-from payouts.models import Payout, Status
+from payouts.gateways import paid
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.make import make_payout
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROUNDS = 25
+NEVER_BOOKED = {"status": Status.FAILED, "failure_reason": "Never booked."}
 
 
 def at_once(*actions):
@@ -31,11 +34,11 @@ def at_once(*actions):
 
 
 def claim(payout):
-    return lambda: Payout.objects.claim(payout.pk) is not None
+    return lambda: Payout.objects.claim(payout.pk, by="a test") is not None
 
 
 def change(payout, **fields):
-    return lambda: Payout.objects.change(payout.pk, fields)
+    return lambda: Payout.objects.change(payout.pk, fields, by="a test")
 
 
 def test_of_many_claims_one_gets_the_payout():
@@ -59,7 +62,9 @@ def test_either_the_claim_or_the_hand_wins(target):
 def test_a_claim_pays_either_the_old_or_the_new_amount_and_says_so():
     for _ in range(ROUNDS):
         payout = make_payout(amount="1.00")
-        claimed, changed = at_once(lambda p=payout: Payout.objects.claim(p.pk), change(payout, amount="2.00"))
+        claimed, changed = at_once(
+            lambda p=payout: Payout.objects.claim(p.pk, by="a test"), change(payout, amount="2.00")
+        )
         payout.refresh_from_db()
         assert claimed.amount == payout.amount
         assert str(payout.amount) == ("2.00" if changed else "1.00")
@@ -71,7 +76,7 @@ def test_recovery_passes_by_what_somebody_has_locked():
     def claim_due():
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '2s'")
-        return Payout.objects.claim_due(Status.NEW)
+        return Payout.objects.claim_due(Status.NEW, by="a test")
 
     with transaction.atomic():
         Payout.objects.select_for_update().get(pk=locked.pk)
@@ -82,7 +87,7 @@ def test_recovery_passes_by_what_somebody_has_locked():
 def test_either_the_claim_or_the_delete_wins():
     for _ in range(ROUNDS):
         payout = make_payout()
-        claimed, removed = at_once(claim(payout), lambda p=payout: Payout.objects.remove(p.pk))
+        claimed, removed = at_once(claim(payout), lambda p=payout: Payout.objects.remove(p.pk, by="a test"))
         payout.refresh_from_db()
         assert claimed != removed
         assert (payout.deleted_at is not None) == removed
@@ -107,11 +112,11 @@ def test_one_of_two_retries_makes_the_new_submission():
 
 def test_either_the_worker_or_the_hand_settles_what_is_in_doubt():
     for _ in range(ROUNDS):
-        payout = make_payout(Status.PROCESSING, note="HTTP 504")
-        paid, settled = at_once(
-            lambda p=payout: Payout.objects.finish(p, Status.COMPLETED),
-            lambda p=payout: Payout.objects.settle(p.pk, {"status": Status.FAILED, "failure_reason": "Never booked."}),
+        payout = make_payout(Status.PROCESSING, note="HTTP 504", due_at=Now() - timedelta(seconds=1))
+        finished, settled = at_once(
+            lambda p=payout: Payout.objects.finish(p, paid(), by="a test"),
+            lambda p=payout: Payout.objects.settle(p.pk, NEVER_BOOKED, by="a test"),
         )
         payout.refresh_from_db()
-        assert paid != settled
-        assert payout.status == (Status.COMPLETED if paid else Status.FAILED)
+        assert finished != settled
+        assert payout.status == (Status.COMPLETED if finished else Status.FAILED)

@@ -8,7 +8,7 @@ import unfold
 from django.conf import settings
 from django.utils import translation
 
-from payouts.models import Status
+from payouts.machine import Status
 from tests.make import REQUEST, URL, make_payout
 
 MARKED = re.compile(r'(?:\b_|gettext(?:_lazy)?)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)')
@@ -41,7 +41,7 @@ def messages(*folders, without):
 @pytest.mark.parametrize(
     "found",
     [
-        messages(Path(settings.SRC, "config"), Path(settings.SRC, "payouts"), without="tests"),
+        messages(*(settings.SRC / room for room in ("config", "runtime", "callers", "payouts")), without="tests"),
         # Which has no Russian of its own.
         [*messages(UNFOLD, without="contrib"), *messages(UNFOLD / "contrib/filters", without="crispy")],
     ],

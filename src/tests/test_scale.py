@@ -4,7 +4,9 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from payouts.models import Payout, Status
+from payouts.gateways import paid
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.make import URL, make_payout, make_processing, multiply
 
 pytestmark = pytest.mark.django_db
@@ -12,11 +14,11 @@ pytestmark = pytest.mark.django_db
 FILL = """
 ALTER TABLE payouts_payout DISABLE TRIGGER payouts_record;
 INSERT INTO payouts_payout (id, user_id, amount, currency, recipient_details, comment, status, failure_reason,
-                            processed_at, gateway_reference, submission, attempt, changed_by, caller, created_at)
+                            processed_at, created_at)
 SELECT gen_random_uuid(), CASE WHEN n <= 60 THEN 7 ELSE 1000 + n %% 100 END, n,
        CASE WHEN n <= 60 THEN 'EUR' ELSE 'RUB' END, '{"a": 1}', CASE WHEN n <= 60 THEN 'seldom' ELSE 'salary' END,
        CASE WHEN n <= 60 THEN 'FAILED' ELSE 'COMPLETED' END, CASE WHEN n <= 60 THEN 'No.' ELSE '' END,
-       now(), '', 1, 1, '', '', now() + n * interval '1 second'
+       now(), now() + n * interval '1 second'
   FROM generate_series(%s, %s) AS n;
 ALTER TABLE payouts_payout ENABLE TRIGGER payouts_record;
 """
@@ -78,9 +80,9 @@ def test_what_an_attempt_reads_does_not_grow_with_those_that_wait(settings):
     payouts = Payout.objects
     new, held = make_payout(), make_processing(lease_is_over=False)
     attempt = {
-        "claim": lambda: payouts.claim(new.pk),
-        "claim from the last one on": lambda: payouts.claim_due(Status.NEW, new.created_at),
-        "finish": lambda: payouts.finish(held, Status.COMPLETED),
+        "claim": lambda: payouts.claim(new.pk, by="a test"),
+        "claim from the last one on": lambda: payouts.claim_due(Status.NEW, since=new.due_at, by="a test"),
+        "finish": lambda: payouts.finish(held, paid(), by="a test"),
     }
     counted = {name: read(act) for name, act in attempt.items()}
     assert {name for name, count in counted.items() if count > 100} == set(), counted

@@ -9,8 +9,9 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from swagger_spec_validator.validator20 import validate_spec
 
-from config.health import pending_migrations
-from payouts.models import TEXT_MAX_LENGTH, Currency, Payout, Status
+from payouts.machine import Status
+from payouts.models import TEXT_MAX_LENGTH, Currency, Payout
+from runtime.health import pending_migrations
 from tests.local import ROOT
 from tests.make import REQUEST, URL, make_payout
 

@@ -1,30 +1,49 @@
-"""Every change of a payout is recorded in the statement that makes it, whoever makes it."""
+"""
+The history: every change of a payout is recorded in the statement that makes it, whoever makes it.
+
+And the installation's id, which a database gets once.
+"""
 
 from django.db import migrations
 
-CREATE = """
+# Not among them: `id` and `created_at` never change, `updated_at` and `changed_by` are the record's own `at` and
+# `changed_by`, `taken_at` says what `at` says, and `fingerprint` follows from the rest.
+RECORDED = """
+    external_id user_id amount currency comment status failure_reason failure_code gateway_reference note pay_at hold
+    due_at gateway gateway_key asked_at pending_since submission attempt processed_at deleted_at caller idempotency_key
+""".split()
+TEXTS = {
+    *("comment", "failure_reason", "failure_code", "gateway_reference", "note", "hold", "gateway", "gateway_key"),
+    "caller",
+}
+
+
+def old(name: str) -> str:
+    # OLD is all NULL for an INSERT. A text that is empty from the beginning has not changed.
+    return f"coalesce(OLD.{name}, '')" if name in TEXTS else f"OLD.{name}"
+
+
+COMPARISONS = "".join(
+    f"""
+        IF NEW.{name} IS DISTINCT FROM {old(name)} THEN
+            changed := changed || jsonb_build_object('{name}', NEW.{name});
+        END IF;"""
+    for name in RECORDED
+)
+CREATE = f"""
 CREATE FUNCTION payouts_record() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
-    internal CONSTANT text[] := '{id, recipient_details, created_at, updated_at, changed_by, fingerprint}';
-    old_row jsonb := '{}';
-    new_row jsonb := '{}';
-    changed jsonb;
+    changed jsonb := '{{}}';
     -- Whoever changes a payout without naming himself has not touched updated_at either.
     author text := 'sql ' || session_user;
 BEGIN
-    IF TG_OP <> 'INSERT' THEN
-        old_row := to_jsonb(OLD) - internal;
-    END IF;
-    IF TG_OP <> 'DELETE' THEN
-        new_row := to_jsonb(NEW) - internal;
-        IF TG_OP = 'INSERT' OR NEW.updated_at IS DISTINCT FROM OLD.updated_at THEN
+    IF TG_OP <> 'DELETE' THEN{COMPARISONS}
+        IF TG_OP = 'UPDATE' AND NEW.recipient_details IS DISTINCT FROM OLD.recipient_details THEN
+            changed := changed || '{{"recipient_details": "changed"}}';
+        END IF;
+        IF NEW.updated_at IS DISTINCT FROM OLD.updated_at THEN
             author := NEW.changed_by;
         END IF;
-    END IF;
-    SELECT coalesce(jsonb_object_agg(key, value), '{}') INTO changed
-      FROM jsonb_each(new_row) WHERE value IS DISTINCT FROM coalesce(old_row -> key, 'null');
-    IF TG_OP = 'UPDATE' AND NEW.recipient_details IS DISTINCT FROM OLD.recipient_details THEN
-        changed := changed || '{"recipient_details": "changed"}';
     END IF;
     INSERT INTO payouts_payoutchange (payout_id, at, operation, changed_by, changes)
     VALUES (coalesce(NEW.id, OLD.id), clock_timestamp(), TG_OP, author, changed);
@@ -33,8 +52,9 @@ END
 $$;
 CREATE TRIGGER payouts_record AFTER INSERT OR UPDATE OR DELETE ON payouts_payout
     FOR EACH ROW EXECUTE FUNCTION payouts_record();
+INSERT INTO payouts_installation (id) VALUES (gen_random_uuid());
 """
-DROP = "DROP TRIGGER payouts_record ON payouts_payout; DROP FUNCTION payouts_record();"
+DROP = "DROP TRIGGER payouts_record ON payouts_payout; DROP FUNCTION payouts_record(); DELETE FROM payouts_installation;"
 
 
 class Migration(migrations.Migration):

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from payouts.gateways import UNKNOWN_NUMBER
+from payouts.gateways.sandbox import UNKNOWN_NUMBER
 from tests.acceptance.service import served, wait_until
 from tests.local import ROOT
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from payouts.gateways import REFUSED_NUMBER
+from payouts.gateways.sandbox import REFUSED_NUMBER
 from tests.acceptance.service import HASTY, IN_FILES, NO_BROKER, Ground, Service, call, wait_until
 from tests.servers import BROKER, scratch
 

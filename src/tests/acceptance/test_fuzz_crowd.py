@@ -9,18 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from payouts.gateways import REFUSED_NUMBER
-from payouts.models import BY_HAND, DETAILS_MAX_BYTES, Status
+from payouts import machine
+from payouts.details import DETAILS_MAX_BYTES
+from payouts.gateways.sandbox import REFUSED_NUMBER
+from payouts.machine import Status
 from tests.acceptance.service import call
 from tests.budget import CROWD_SECONDS, SEED
 from tests.make import REQUEST
 
 CLIENTS, PAYOUTS = 32, 20
-LEGAL = {(source, target) for source, targets in BY_HAND.items() for target in targets} | {
-    ("NEW", "PROCESSING"),
-    ("PROCESSING", "COMPLETED"),
-    ("PROCESSING", "FAILED"),
-}
+LEGAL = {(row.source, row.target) for row in machine.TRANSITIONS if row.source != row.target}
 # Most are refused, and may be sent back.
 CARDS = ({"number": "4111111111111111"}, *[{"number": REFUSED_NUMBER}] * 5)
 FIRST = "SELECT changes->>'status' FROM payouts_payoutchange WHERE payout_id = %s AND changes ? 'status' ORDER BY id"

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
 from tests.acceptance.service import NO_BROKER, call, served, wait_until
 from tests.local import ROOT, free_port
 

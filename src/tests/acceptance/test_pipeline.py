@@ -1,6 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
-from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
 from tests.acceptance.service import call, wait_until
 
 CLIENTS, PAYOUTS = 8, 200

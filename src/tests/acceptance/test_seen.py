@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from payouts.gateways import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
 from tests.acceptance.service import IN_FILES, NO_BROKER, QUOTE_THE_CARD, call, wait_until
 from tests.local import free_port
 from tests.servers import BROKER
@@ -107,7 +107,7 @@ def test_metrics_follow_payouts(own_service):
     assert (seen['payouts_in_flight{status="NEW"}'], seen['payouts_in_flight{status="PROCESSING"}']) == (0, 1)
     seen = metrics(f"http://127.0.0.1:{port}")
     assert seen['payouts_recovered_total{was="NEW"}'] == 2
-    assert seen['payouts_attempts_total{outcome="COMPLETED"}'] == 1
+    assert seen['payouts_attempts_total{outcome="paid"}'] == 1
     assert seen['payouts_attempts_total{outcome="unknown"}'] >= 1
 
 

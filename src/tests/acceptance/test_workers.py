@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from payouts.gateways import REFUSED_NUMBER
+from payouts.gateways.sandbox import REFUSED_NUMBER
 from tests.acceptance.service import HASTY, NO_BROKER, call, served, wait_until
 from tests.local import filesystem_broker, free_port
 
@@ -97,7 +97,7 @@ def test_forty_payouts_whose_gateway_hangs_do_not_delay_the_others(hasty, gatewa
     hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
     hanging = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(40)]
     hasty.database.rows(
-        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, lease_until = now() - interval '1 hour'"
+        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, due_at = now() - interval '1 hour'"
         " WHERE id = ANY(%s) RETURNING id",
         [payout["id"] for payout in hanging],
     )
@@ -113,7 +113,7 @@ def test_the_heart_beats_while_much_is_made_good(own_workers, tmp_path):
     for _ in range(40):
         own_workers.post()
     leave_half = (
-        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, lease_until = '2026-01-01'"
+        "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, due_at = '2026-01-01'"
         " WHERE id IN (SELECT id FROM payouts_payout LIMIT 20) RETURNING id"
     )
     assert len(own_workers.database.rows(leave_half)) == 20
@@ -121,7 +121,7 @@ def test_the_heart_beats_while_much_is_made_good(own_workers, tmp_path):
     wait_until(lambda: own_workers.database.rows("SELECT FROM payouts_payout WHERE status = 'COMPLETED'"))
     (tmp_path / "heartbeat").unlink()
     wait_until((tmp_path / "heartbeat").exists)
-    for due in ("status = 'NEW'", "lease_until < now()"):
+    for due in ("status = 'NEW'", "due_at < now()"):
         assert own_workers.database.rows(f"SELECT FROM payouts_payout WHERE {due}")
 
 
@@ -149,7 +149,7 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway)
     hasty.start_worker()
     done = hasty.until(payout, "COMPLETED")
     os.killpg(frozen.pid, signal.SIGCONT)
-    dropped = {"message": "was overtaken, its outcome is dropped", "outcome": "COMPLETED", "level": "ERROR"}
+    dropped = {"message": "was overtaken, its outcome is dropped", "outcome": "paid", "level": "ERROR"}
     wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **dropped))
     assert hasty.get(payout) == done
     assert (done["attempt"], gateway.paid(payout)) == (2, 1)

@@ -6,8 +6,8 @@ from celery.exceptions import TimeoutError as NoAnswer
 from django.core.management.base import BaseCommand, CommandError
 from kombu.exceptions import OperationalError
 
-from config.celery import app
 from payouts import tasks
+from runtime.broker import app
 
 
 class Command(BaseCommand):

@@ -1,7 +1,6 @@
 import os
 import sys
 from argparse import ArgumentParser
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,9 +8,13 @@ from django.core.management.base import BaseCommand
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from config import tracing
-from payouts.bell import ring
-from payouts.models import Payout, Status
+from payouts.bell import announce
+from payouts.machine import Status
+from payouts.models import Payout
+from payouts.querysets import OVERDUE_AFTER
+
+LISTED = 500
+MANY_ATTEMPTS = 5
 
 
 class Command(BaseCommand):
@@ -27,16 +30,14 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def stuck(self) -> list[str]:
-        late = Now() - timedelta(minutes=1)
-        new = Payout.objects.live().filter(status=Status.NEW, updated_at__lt=late)
-        asked = Payout.objects.filter(Q(attempt__gte=5) | Q(lease_until__lt=late), status=Status.PROCESSING)
-        found = (*new.order_by("created_at")[:500], *asked.order_by("lease_until")[:500])
-        return [f"{p.pk}  {p.status}  attempt {p.attempt}  {p.created_at}  {p.changed_by}" for p in found]
+        late = Q(due_at__lt=Now() - OVERDUE_AFTER) | Q(due_at=None)
+        processing = Payout.objects.processing().filter(Q(attempt__gte=MANY_ATTEMPTS) | late)
+        stuck = (*Payout.objects.overdue().order_by("due_at")[:LISTED], *processing.order_by("due_at")[:LISTED])
+        return [f"{p.pk}  {p.status}  attempt {p.attempt}  {p.created_at}  {p.changed_by}" for p in stuck]
 
     def retry(self, ids: list[UUID]) -> list[str]:
-        tracing.request_id.set(uuid4().hex)
-        tracing.actor.set(f"command payouts retry, user {os.environ.get('USER') or os.getuid()},")
-        sent = [pk for pk in ids if Payout.objects.change(pk, {"status": Status.NEW})]
+        by = f"command payouts retry, user {os.environ.get('USER') or os.getuid()}, {uuid4().hex}"
+        sent = [pk for pk in ids if Payout.objects.change(pk, {"status": Status.NEW}, by=by)]
         for pk in sent:
-            ring(Payout(pk=pk))
+            announce(Payout(pk=pk))
         return [f"{pk}  is not FAILED" for pk in ids if pk not in sent]

@@ -1,0 +1,99 @@
+"""The buttons of a payout's page: one for each transition that a person may make, derived from the machine."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+from unfold.decorators import action
+
+from payouts import machine
+from payouts.admin.forms import OVERTAKEN, ReasonForm, RetryForm, SettleForm
+from payouts.admin.states import DOUBT, state
+from payouts.bell import announce
+from payouts.machine import Status, Transition, Who
+from payouts.models import Payout
+from runtime.requests import author
+
+# name -> title, warning, icon
+WORDS: dict[str, tuple[Any, Any, str]] = {
+    "settle_doubt": (
+        _("Settle the unknown outcome"),
+        _(
+            "Only with the gateway's word for it: what it has paid and you call failed may be paid twice."
+            " A worker may be asking at this moment."
+        ),
+        "gavel",
+    ),
+    "settle": (_("Settle by hand"), _("It was paid or refused elsewhere; no worker pays it."), "gavel"),
+    "retry": (
+        _("Send back to NEW"),
+        _(
+            "It is paid again, under a new key: not if the failure reason says that it was paid."
+            " What you leave empty stays as it was."
+        ),
+        "replay",
+    ),
+    "cancel": (_("Cancel the payout"), _("It is never paid."), "block"),
+}
+FORMS = {Status.NEW: RetryForm, Status.CANCELLED: ReasonForm}
+
+
+def offered(payout: Payout) -> tuple[str, ...]:
+    """The transitions that a person may make of it now."""
+    code = state(payout)[0]
+    if code == DOUBT:
+        return machine.names(machine.transitions(source=payout.status, who=[Who.PROVIDER]))
+    # What was deleted has no code.
+    return machine.names(machine.transitions(source=code, who=machine.BY_HAND)) if code else ()
+
+
+def dialog(name: str) -> Any:
+    """A button that asks for a reason, and for the outcome if there are several, and makes one guarded UPDATE."""
+    rows = [row for row in machine.transitions(name) if row.who != Who.WORKER]
+    title, warning, icon = WORDS[name]
+    form = FORMS.get(rows[0].target, ReasonForm) if len(rows) == 1 else SettleForm
+
+    def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
+        payout = self.get_object(request, object_id)
+        if payout and payout.key == form.cleaned_data["key"] and make(rows, payout, form, author(request)):
+            messages.success(request, _("Done. The history names you and your reason."))
+        else:
+            messages.error(request, OVERTAKEN)
+        page = reverse("admin:payouts_payout_change", args=[object_id])
+        # A dialog may have a tab of its own.
+        return HttpResponse(headers={"HX-Redirect": page}) if "HX-Request" in request.headers else redirect(page)
+
+    act.__name__ = name
+    window = {"title": title, "description": warning, "form_class": form, "form_submit_text": title}
+    permissions = ["view", "change" if rows[0].who == Who.PERSON else "settle"]
+    return action(description=title, dialog=window, permissions=permissions, icon=icon)(act)
+
+
+def make(rows: list[Transition], payout: Payout, form: ReasonForm, by: str) -> bool:
+    """Makes the transition, if the payout still is as the person has seen it."""
+    values = {name: form.cleaned_data[name] for name in form.base_fields if not name.startswith("_") and name != "key"}
+    # What is left empty stays as it was.
+    fields = {"status": rows[0].target} | {name: value for name, value in values.items() if value not in ("", None)}
+    change = Payout.objects.settle if rows[0].who == Who.PROVIDER else Payout.objects.change
+    if not change(payout.pk, fields, by=by, submission=payout.submission):
+        return False
+    if fields["status"] == Status.NEW:
+        announce(payout)
+    return True
+
+
+class Dialogs:
+    actions_detail = tuple(WORDS)
+    settle_doubt, settle, retry, cancel = map(dialog, WORDS)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        payout = self.get_object(request, object_id)  # type: ignore[attr-defined]
+        names = offered(payout) if payout else ()
+        actions: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        return [each for each in actions if each.path in names]
+
+    def has_settle_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return bool(request.user.has_perm("payouts.settle_payout"))

@@ -1,0 +1,96 @@
+"""What a person types about a payout, read as strictly as the API reads it."""
+
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from django.http import Http404
+from django.utils.translation import gettext_lazy as _
+from rest_framework.exceptions import ParseError
+from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from payouts.machine import PAID_OR_REFUSED
+from payouts.models import AMOUNT_MIN, Payout
+from runtime.cards import mask_text
+from runtime.rest import read_json
+
+OVERTAKEN = _("Nothing was changed: a worker or somebody else has changed the payout meanwhile. Open its page anew.")
+KEY = _("The gateway's key")
+SHORT = UnfoldAdminTextareaWidget(attrs={"rows": 3})
+column: Any = Payout._meta.get_field
+
+
+class DetailsField(forms.JSONField):
+    # Django asks a model's validators only in a model's form.
+    default_validators = column("recipient_details").validators
+    # {} is not among them: it is wrong.
+    empty_values = ("", None)
+
+    def to_python(self, value: Any) -> Any:
+        if value not in self.empty_values:
+            if "**** " in value:
+                raise ValidationError(_("Asterisks stand for digits that you may not see; nobody can be paid there."))
+            try:
+                read_json(value.encode())
+            except ParseError as error:
+                raise ValidationError(str(error)) from error
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """As it was typed: Django would write it anew, and no page can hold a lone surrogate."""
+        return InvalidJSONInput(data)
+
+
+class TextField(forms.CharField):
+    def to_python(self, value: Any) -> Any:
+        """With its own line breaks: those of a browser would count twice."""
+        return super().to_python((value or "").replace("\r\n", "\n"))
+
+
+class PayoutForm(forms.ModelForm):
+    # As of when the person has seen the payout.
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["seen"] = self.instance.updated_at.isoformat()
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("seen") != self.initial["seen"]:
+            raise ValidationError(OVERTAKEN)
+
+
+class ReasonForm(BaseDialogForm):
+    # What the gateway says of one key says nothing of the next one, which it may have got meanwhile.
+    key = forms.CharField(widget=forms.HiddenInput)
+    note = column("note").formfield(form_class=TextField, label=_("Reason"), widget=SHORT)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        try:
+            self.initial["key"] = Payout.objects.get(pk=self.object_id).key
+        except (Payout.DoesNotExist, ValidationError) as error:
+            raise Http404 from error
+
+    def clean_note(self) -> str:
+        return mask_text(self.cleaned_data["note"])
+
+
+class RetryForm(ReasonForm):
+    amount = column("amount").formfield(
+        required=False, min_value=AMOUNT_MIN, localize=True, widget=UnfoldAdminTextInputWidget
+    )
+    recipient_details = column("recipient_details").formfield(
+        form_class=DetailsField, required=False, widget=SHORT, initial=InvalidJSONInput("")
+    )
+    field_order = ("amount", "recipient_details")
+
+
+class SettleForm(ReasonForm):
+    choices = [(status, status.label) for status in PAID_OR_REFUSED]
+    status = forms.ChoiceField(label=_("Outcome"), choices=choices, widget=UnfoldAdminRadioSelectWidget)
+    key = forms.CharField(label=KEY, required=False, widget=UnfoldAdminTextInputWidget(attrs={"readonly": True}))
+    gateway_reference = column("gateway_reference").formfield(widget=UnfoldAdminTextInputWidget)
+    field_order = ("key", "status", "gateway_reference")

@@ -1,0 +1,151 @@
+import re
+from typing import Any
+from uuid import UUID
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import exceptions
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from payouts import machine
+from payouts.api.filters import PayoutQuery
+from payouts.api.pagination import PayoutPagination
+from payouts.api.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
+from payouts.bell import announce
+from payouts.machine import Status
+from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange
+from payouts.querysets import fingerprint
+from runtime.requests import author
+from runtime.rest import Negotiation, Refused
+
+# The API shows card numbers and settles, for which the admin asks staff for these.
+TO_READ = ("payouts.view_payout", "payouts.view_card_numbers")
+TO_CHANGE = (*TO_READ, "payouts.change_payout", "payouts.settle_payout")
+IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
+
+
+class PayoutViewSet(ModelViewSet[Payout]):
+    """
+    list: Find payouts
+
+    Newest first. Follow `next` and `previous` from page to page: that way no page costs more than the first.
+    With `page` instead of `cursor` the pages are numbered and `count` is there, up to 10,000.
+
+    create: Send a payout
+
+    Answers at once; the payout is then paid in the background. `status` and timestamps in the body are ignored.
+
+    Send an `Idempotency-Key` of your own to retry safely: however often the same key comes with the same payout,
+    one is made, and every later answer is that payout as it is now. A key never expires.
+
+    retrieve: Look at a payout
+
+    Its `status` says what became of it, `failure_reason` why it failed, `attempt` how often a worker took it.
+
+    update: Change a payout as a whole
+
+    As PATCH, with all required fields: so it is possible only while the payout is `NEW`, or on its way back there.
+
+    partial_update: Correct, cancel, settle or retry a payout
+
+    * `comment`: at any time except while it is `PROCESSING`.
+    * `amount`, `currency`, `recipient_details`, `user_id`: while it is `NEW`.
+    STATUS_CHANGES
+
+    `COMPLETED` or `FAILED` say that somebody settled it elsewhere, with a `gateway_reference` or `failure_reason` if
+    there is one. `NEW` pays it again, with the other fields corrected in the same request. Look before you repeat that:
+    the first request may have done it, and the payout be `FAILED` again by now.
+
+    Anything else is a 409 that says what is allowed now, and nothing is changed.
+
+    destroy: Delete a payout
+
+    Not while it is `PROCESSING`. From then on it is not found, in no list and never paid. Its history stays.
+
+    history: See what happened to a payout
+
+    Every change, oldest first: when, by whom and what; also of a deleted payout. Of `recipient_details` it says only
+    that they changed.
+    """
+
+    queryset = Payout.objects.live()
+    serializer_class = PayoutSerializer
+    pagination_class = PayoutPagination
+    content_negotiation_class = Negotiation
+    lookup_value_converter = "uuid"
+    permissions_to_read, permissions_to_change = TO_READ, TO_CHANGE
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if "Transfer-Encoding" in request.headers:
+            # Django would read a body without a length as an empty one.
+            raise Refused(411, _("Content-Length is required."))
+        super().initial(request, *args, **kwargs)
+
+    def get_serializer_class(self) -> type[BaseSerializer[Payout]]:
+        by_action = {"update": PayoutPutSerializer, "partial_update": PayoutPatchSerializer}
+        return by_action.get(self.action) or super().get_serializer_class()
+
+    def filter_queryset(self, queryset: Any) -> Any:
+        if self.action != "list":
+            return queryset
+        return PayoutQuery(data=self.request.query_params, partial=True).find(queryset)
+
+    def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        key = request.headers.get("Idempotency-Key")
+        if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
+            error = _("1 to {limit} printable ASCII characters.").format(limit=IDEMPOTENCY_KEY_MAX_LENGTH)
+            raise exceptions.ValidationError({"Idempotency-Key": [error]})
+        serializer = PayoutSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        fields = {"user_id": None, "comment": "", **serializer.validated_data}
+        caller = request.user.get_username()
+        payout, created = Payout.objects.accept(fields, by=author(request), caller=caller, key=key)
+        if not created:
+            return self.replay(payout, fields)
+        announce(payout)
+        data = serializer.to_representation(payout)
+        location = request.build_absolute_uri(f"{request.path}{data['id']}/")
+        return Response(data, 201, headers={"Location": location})
+
+    def replay(self, payout: Payout, fields: dict[str, Any]) -> Response:
+        if payout.fingerprint != fingerprint(fields):
+            return Response({"detail": _("This Idempotency-Key was used for another payout before.")}, 422)
+        if payout.deleted_at:
+            return Response({"detail": _("The payout of this Idempotency-Key was deleted.")}, 410)
+        if payout.status == Status.NEW:
+            announce(payout)
+        return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
+
+    def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        change = self.get_serializer(data=request.data)
+        change.is_valid(raise_exception=True)
+        fields = change.validated_data
+        # The guarded UPDATE comes first: what a read said before it could be wrong by then.
+        if fields and not Payout.objects.change(kwargs["pk"], fields, by=author(request)):
+            return self.conflict()
+        payout = self.get_object()
+        if fields.get("status") == Status.NEW:
+            announce(payout)
+        return Response(PayoutSerializer(payout).data)
+
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        removed = Payout.objects.remove(kwargs["pk"], by=author(request))
+        return Response(status=204) if removed else self.conflict()
+
+    def conflict(self) -> Response:
+        payout = self.get_object()
+        detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
+        allowed = machine.targets(machine.transitions(source=payout.status, who=machine.BY_HAND))
+        return Response({"detail": detail, "status": payout.status, "allowed": allowed}, 409)
+
+    @action(detail=True, suffix="List", serializer_class=ChangeSerializer)
+    def history(self, request: Request, pk: UUID) -> Response:
+        changes: Any = PayoutChange.objects.filter(payout_id=pk)
+        page = self.paginate_queryset(changes)
+        # Every payout has a first change, and keeps it when it is deleted.
+        if not page:
+            raise exceptions.NotFound
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)

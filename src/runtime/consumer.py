@@ -1,0 +1,41 @@
+"""What our workers do otherwise than Celery's."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from celery.worker import consumer
+from kombu.asynchronous import get_event_loop
+
+
+class Consumer(consumer.Consumer):
+    # Bends celery 5.7: it does not close a connection on which connecting has failed, so a full Redis would leak one
+    # for every retry; remove when Celery closes it.
+    def connection_for_read(self, heartbeat: Any = None) -> Any:
+        """Remembers the connection at once, so that Celery closes it."""
+        self.connection = super().connection_for_read(heartbeat)
+        return self.connection
+
+    # Bends celery 5.7: it stops on a message that it cannot read and requeues it, which stops all workers in turn;
+    # remove when Celery rejects such a message.
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Drops a message that nobody can read."""
+        handle = super().create_task_handler(*args, **kwargs)
+
+        def receive(message: Any) -> None:
+            try:
+                handle(message)
+            except (AttributeError, LookupError, TypeError, ValueError):
+                self.on_unknown_message(None, message)
+
+        return receive
+
+
+def wake_up() -> None:
+    """
+    Ends the worker's poll for messages, which lasts up to ten seconds.
+
+    A signal does not interrupt the poll, and neither does a call from the thread that polls. So another thread calls.
+    """
+    if loop := get_event_loop():
+        threading.Thread(target=loop.call_soon, args=(bool,)).start()
