@@ -10,7 +10,6 @@ from django.core.exceptions import ImproperlyConfigured
 from prometheus_client import start_http_server
 
 from runtime.broker import app
-from runtime.consumer import wake_up
 from runtime.cores import stay_on_a_core
 from runtime.database import require_database
 from runtime.start import stop_if_unusable
@@ -29,7 +28,9 @@ def refuse_useless_start(**_kwargs: Any) -> None:
     """Stops a worker that could pay nobody."""
     # Imported here, because models can be imported only after `django.setup()`.
     from payouts import gateways
+    from runtime import worker
 
+    worker.log_json_only()
     require_database()
     try:
         gateways.configured()
@@ -42,4 +43,6 @@ def refuse_useless_start(**_kwargs: Any) -> None:
 
 @signals.worker_shutting_down.connect
 def stop_polling(**_kwargs: Any) -> None:
-    wake_up()
+    from runtime import worker
+
+    worker.wake_up()

@@ -21,6 +21,7 @@ from payouts.models import Payout
 from runtime.broker import app
 from runtime.context import request_id
 from runtime.database import UNAVAILABLE
+from runtime.worker import drop_waiting_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -105,8 +106,7 @@ class Recovery(bootsteps.StartStopStep):
     def stop(self, worker: Any) -> None:
         self.stopping.set()
         logger.info("stops")
-        # Tasks that wait in the pool would keep a terminated worker busy. Unacknowledged, they go to another one.
-        worker.pool.executor.shutdown(wait=False, cancel_futures=True)
+        drop_waiting_tasks(worker)
         for thread in self.threads:
             thread.join()
 

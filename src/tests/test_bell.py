@@ -53,7 +53,10 @@ def test_a_message_in_a_file_is_all_there_when_it_is_seen(tmp_path):
     folders = {"data_folder_in": tmp_path, "data_folder_out": tmp_path, "control_folder": tmp_path / "control"}
     (tmp_path / "control").mkdir()
     seen = set()
-    with Connection("filesystem://", transport=Transport, transport_options=folders) as connection, ThreadPoolExecutor(4) as writers:
+    with (
+        Connection("filesystem://", transport=Transport, transport_options=folders) as connection,
+        ThreadPoolExecutor(4) as writers,
+    ):
         channel = connection.channel()
         writing = [writers.submit(channel._put, "any", "ding") for _ in range(2000)]
         while not all(message.done() for message in writing):

@@ -77,6 +77,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
     content_negotiation_class = Negotiation
     lookup_value_converter = "uuid"
     permissions_to_read, permissions_to_change = TO_READ, TO_CHANGE
+    advice_if_slow = _("This takes too long. Narrow it by user_id or created_after.")
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if "Transfer-Encoding" in request.headers:

@@ -259,11 +259,10 @@ def test_a_process_stays_on_a_core(own_service, one_core, number):
     assert [len(cores(pid)) for pid in (worker.pid, *children)] == [number] * 3
 
 
-def test_processes_take_the_emptiest_core(monkeypatch):
-    monkeypatch.setenv("ONE_CORE", "")
+def test_processes_take_the_emptiest_core():
     name, allowed = uuid4().hex, set(sorted(os.sched_getaffinity(0))[:2])
-    sit_down = f"import os, time, config.cores as cores; os.sched_setaffinity(0, {allowed});"
-    sit_down += f"cores.stay_on_a_core('{name}'); print(os.sched_getaffinity(0), flush=True); time.sleep(60)"
+    sit_down = f"import os, time, runtime.cores as cores; os.sched_setaffinity(0, {allowed});"
+    sit_down += f"os.sched_setaffinity(0, {{cores.emptiest(sorted({allowed}), '{name}')}}); print(os.sched_getaffinity(0), flush=True); time.sleep(60)"
     with ExitStack() as stack:
 
         def start():

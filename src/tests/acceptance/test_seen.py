@@ -102,7 +102,7 @@ def test_metrics_follow_payouts(own_service):
     assert seen['payouts_oldest_seconds{status="NEW"}'] > 0
     port = free_port()
     own_service.start_worker(METRICS_PORT=str(port))
-    wait_until(lambda: own_service.lines(status="COMPLETED") and own_service.lines(attempt=2, was="PROCESSING"))
+    wait_until(lambda: own_service.lines(outcome="paid") and own_service.lines(attempt=2, outcome="unknown"))
     seen = metrics(own_service.base)
     assert (seen['payouts_in_flight{status="NEW"}'], seen['payouts_in_flight{status="PROCESSING"}']) == (0, 1)
     seen = metrics(f"http://127.0.0.1:{port}")
@@ -179,7 +179,7 @@ def test_stuck_payouts_are_listed_and_failed_ones_tried_again(service):
     payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
     done = service.manage("payouts", "retry", payout["id"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    wait_until(lambda: service.lines(payout=payout["id"], status="FAILED", attempt=2))
+    wait_until(lambda: service.lines(payout=payout["id"], outcome="refused", attempt=2))
     changes = call("GET", f"{service.payouts}{payout['id']}/history/").json()["results"]
     [by] = [change["changed_by"] for change in changes if change["changes"].get("status") == "NEW"][1:]
     user, request_id = re.fullmatch(r"command payouts retry, user (\w+), (\w+)", by).groups()

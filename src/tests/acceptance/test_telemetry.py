@@ -124,7 +124,7 @@ def test_neither_is_imported_where_it_is_not_asked_for(own_service):
     own_service.start_worker()
     own_service.until(own_service.post(), "COMPLETED")
     imported = {line.split("|")[-1].strip() for line in own_service.output().splitlines() if "|" in line}
-    assert {"config.telemetry", "payouts.views", "celery.worker.loops"} <= imported
+    assert {"runtime.telemetry", "payouts.api.views", "celery.worker.loops"} <= imported
     # Redis's client looks for OpenTelemetry's metrics by itself.
     ours = ("opentelemetry.exporter", "opentelemetry.instrumentation", "opentelemetry.sdk.trace", "sentry_sdk")
     assert not [name for name in imported if name.startswith(ours)]

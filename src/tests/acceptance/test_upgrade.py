@@ -11,6 +11,8 @@ import pytest
 from tests.acceptance.service import Service, call, wait_until
 from tests.local import ROOT
 
+# Nobody has run a release before these.
+FIRST = {"0001_initial", "0002_history"}
 NEWEST = max((ROOT / "src/payouts/migrations").glob("0*.py"))
 CLIENTS = 4
 
@@ -22,6 +24,8 @@ def git(*arguments):
 @pytest.fixture
 def previous(tmp_path):
     """The tree of the last commit that did not have the newest migration."""
+    if NEWEST.stem in FIRST:
+        pytest.skip("the migrations are the first set, so there is no release before them")
     added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(NEWEST)).decode().strip()
     archive = git("archive", "--format=tar", f"{added}^" if added else "HEAD")
     if archive:
