@@ -26,7 +26,8 @@ def set_up(**_kwargs: Any) -> None:
 @signals.worker_init.connect
 def refuse_useless_start(**_kwargs: Any) -> None:
     """Stops a worker that could pay nobody."""
-    # Imported here, because models can be imported only after `django.setup()`.
+    # Imported here, after `django.setup()`. Models need it. And Sentry, which it starts, replaces parts of Celery: what
+    # is imported before keeps the old parts, and Sentry would see no task that fails.
     from payouts import gateways
     from runtime import worker
 

@@ -25,6 +25,16 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a gateway answered. All but the outcome are columns of the payout, under their names."""
+
+    outcome: Outcome
+    gateway_reference: str = ""
+    failure_reason: str = ""
+    note: str = ""
+
+
 class Who(StrEnum):
     WORKER = "a worker"
     PERSON = "a person"

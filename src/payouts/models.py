@@ -108,7 +108,9 @@ class Payout(models.Model):
 
     # By `clock`: when too little of the lease is left for a call of the gateway. Set by claim, read before asking.
     ask_before: float
-    objects = PayoutQuerySet.as_manager()
+    # By the database's clock. Set by `with_doubt`.
+    is_in_doubt: bool
+    objects = models.Manager.from_queryset(PayoutQuerySet)()
 
     class Meta:
         verbose_name = _("payout")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -17,14 +17,12 @@ from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
 
 from payouts import machine, statements
-from payouts.machine import Status, Who, statuses_for
+from payouts.machine import Answer, Status, Who, statuses_for
 from runtime.clock import clock
 from runtime.database import check_connection
 
-if TYPE_CHECKING:
-    from payouts.gateways import Answer
-    from payouts.models import Payout
-
+# The model imports this file, so its class has no name here.
+type Payout = Any
 # A census counts no further, so that it never reads a whole table.
 COUNT_LIMIT = 10_000
 # A NEW payout that has been due for longer than this needs somebody's attention.
@@ -38,7 +36,7 @@ def fingerprint(fields: Mapping[str, Any]) -> str:
     return sha256(json.dumps(fields, sort_keys=True, default=str).encode()).hexdigest()
 
 
-class PayoutQuerySet(models.QuerySet["Payout"]):
+class PayoutQuerySet(models.QuerySet[Any]):
     def live(self) -> "PayoutQuerySet":
         return self.filter(deleted_at=None)
 
@@ -71,16 +69,16 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         first = self.order_by("due_at")[:COUNT_LIMIT]
         return first.aggregate(number=Count("pk"), oldest=Min(since), age=Now() - Min(since))
 
-    def claim(self, pk: UUID | str, *, by: str) -> "Payout | None":
+    def claim(self, pk: UUID | str, *, by: str) -> Payout | None:
         """Takes the payout for one attempt. Of any number of claims at once, one gets it."""
         return self._claim(statements.CLAIM, by=by, id=pk)
 
-    def claim_due(self, status: Status, *, by: str, since: datetime | None = None) -> "Payout | None":
+    def claim_due(self, status: Status, *, by: str, since: datetime | None = None) -> Payout | None:
         """Takes the payout of this status that is due for longest, but not before `since`."""
         grace = settings.PAYOUT_RECOVERY_INTERVAL if status == Status.NEW else timedelta()
         return self._claim(statements.CLAIM_DUE[status], by=by, grace=grace, since=since)
 
-    def _claim(self, statement: str, **parameters: Any) -> "Payout | None":
+    def _claim(self, statement: str, **parameters: Any) -> Payout | None:
         check_connection()
         claimed_at = clock()
         payout = self._one(statement, {"lease": settings.PAYOUT_LEASE, **parameters})
@@ -89,7 +87,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
             payout.ask_before = claimed_at + lease - settings.PAYOUT_GATEWAY_TIMEOUT
         return payout
 
-    def _one(self, statement: str, parameters: Mapping[str, Any]) -> "Payout | None":
+    def _one(self, statement: str, parameters: Mapping[str, Any]) -> Payout | None:
         """The row that the statement has written, in half the time that `raw()` takes."""
         columns = [field.attname for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
@@ -103,7 +101,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
 
     def accept(
         self, fields: Mapping[str, Any], *, by: str, caller: str = "", key: str | None = None
-    ) -> "tuple[Payout, bool]":
+    ) -> tuple[Payout, bool]:
         """Creates the payout, or finds the one that this caller's key has created already."""
         payout = self._one(
             statements.ACCEPT,
@@ -119,7 +117,7 @@ class PayoutQuerySet(models.QuerySet["Payout"]):
         )
         return (payout, True) if payout else (self.get(caller=caller, idempotency_key=key), False)
 
-    def finish(self, payout: "Payout", answer: "Answer", *, by: str, again_in: timedelta | None = None) -> bool:
+    def finish(self, payout: Payout, answer: Answer, *, by: str, again_in: timedelta | None = None) -> bool:
         """Writes what the gateway answered, or nothing if a later attempt or a person has overtaken this one."""
         values = asdict(answer) | {"id": payout.pk, "attempt": payout.attempt, "again_in": again_in, "by": by}
         # The gateway took its time, and PostgreSQL may have been restarted meanwhile.

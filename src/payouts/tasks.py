@@ -12,7 +12,7 @@ from prometheus_client import Counter
 
 from payouts import gateways
 from payouts.bell import TASK
-from payouts.machine import Outcome
+from payouts.machine import Answer, Outcome
 from payouts.models import Payout
 from runtime import telemetry
 from runtime.clock import clock
@@ -63,7 +63,7 @@ def pay(payout: Payout) -> None:
 
 
 @telemetry.step("gateway")
-def ask(payout: Payout) -> gateways.Answer:
+def ask(payout: Payout) -> Answer:
     try:
         return gateways.configured().pay(payout)
     except Exception as error:
@@ -77,7 +77,7 @@ def backoff(attempt: int) -> timedelta:
     return longest * random.uniform(0.5, 1)  # noqa: S311
 
 
-def log_finished(payout: Payout, answer: gateways.Answer, duration: float, again_in: timedelta | None) -> None:
+def log_finished(payout: Payout, answer: Answer, duration: float, again_in: timedelta | None) -> None:
     ATTEMPTS.labels(answer.outcome).inc()
     fields = log_fields(payout, outcome=answer.outcome, duration=duration)
     if again_in is None:
@@ -87,7 +87,7 @@ def log_finished(payout: Payout, answer: gateways.Answer, duration: float, again
     logger.warning("outcome unknown: %s", answer.note, extra=fields)
 
 
-def log_overtaken(payout: Payout, answer: gateways.Answer, duration: float) -> None:
+def log_overtaken(payout: Payout, answer: Answer, duration: float) -> None:
     ATTEMPTS.labels("overtaken").inc()
     is_paid = answer.outcome == Outcome.PAID
     DROPPED.inc(is_paid)

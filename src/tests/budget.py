@@ -1,4 +1,4 @@
-"""How much is left to chance: little and the same in each `make test`, much and something else in each `make fuzz`."""
+"""How much the random tests try: little and always the same in `make test`, much and each time new in `make fuzz`."""
 
 import os
 

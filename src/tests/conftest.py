@@ -12,19 +12,19 @@ APIClient.default_format = "json"
 
 
 def pytest_collection_modifyitems(items):
-    """Long files first, so that none is left alone at the end; pytest-django puts what needs no rollback last."""
+    """Runs the acceptance tests first, so that no long file is left alone at the end."""
     items.sort(key=lambda item: item.path.parent.name != "acceptance")
 
 
 @pytest.fixture(autouse=True)
 def quick_passwords(settings):
-    """A hash that takes half a second is for attackers to wait for."""
+    """A slow hash keeps attackers waiting. The tests need not wait."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture(autouse=True)
 def no_static_files(settings):
-    """Each test's client would look for those of all packages; browsers ask the deployed API for them."""
+    """Saves each test client a search for the static files of all packages. The browser tests use the deployed API."""
     settings.WHITENOISE_USE_FINDERS = False
 
 
@@ -34,8 +34,8 @@ def api() -> APIClient:
 
 
 @pytest.fixture
-def waiting():
-    """How many messages are in the queue."""
+def queue_length():
+    """Empties the queue, and then tells how many messages are in it."""
     queue = app.conf.task_default_queue
     with app.connection() as connection:
         channel = connection.default_channel
@@ -51,11 +51,11 @@ def hour() -> timedelta:
 
 @pytest.fixture
 def certificate(tmp_path) -> Path:
-    """One that nobody else has signed, and its key."""
+    """A certificate that it has signed itself, and its key, in one file."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on the PATH")
-    own = tmp_path / "own.pem"
-    named = "-subj /CN=own -addext subjectAltName=IP:127.0.0.1 -addext keyUsage=critical,digitalSignature,keyCertSign"
-    make = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {own} -out {own} {named}"
-    subprocess.run(make.split(), capture_output=True, check=True)
-    return own
+    file = tmp_path / "own.pem"
+    subject = "-subj /CN=own -addext subjectAltName=IP:127.0.0.1 -addext keyUsage=critical,digitalSignature,keyCertSign"
+    command = f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -keyout {file} -out {file} {subject}"
+    subprocess.run(command.split(), capture_output=True, check=True)
+    return file

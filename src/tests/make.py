@@ -1,3 +1,5 @@
+"""Payouts and requests for the tests."""
+
 from datetime import timedelta
 from typing import Any
 
@@ -5,26 +7,29 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from payouts import machine
 from payouts.machine import Status
 from payouts.models import Payout
 
 URL = "/api/v1/payouts/"
 REQUEST = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
-OF_STATUS: dict[str, dict[str, Any]] = {
+FIELDS_OF_STATUS: dict[str, dict[str, Any]] = {
     Status.NEW: {"due_at": Now()},
     Status.PROCESSING: {"attempt": 1, "taken_at": Now(), "due_at": Now() + timedelta(minutes=1)},
     Status.COMPLETED: {"attempt": 1, "processed_at": Now()},
     Status.FAILED: {"attempt": 1, "processed_at": Now(), "failure_reason": "No such card."},
     Status.CANCELLED: {},
 }
+# Each way from one status to another, by anybody.
+LEGAL_MOVES = {(row.source, row.target) for row in machine.TRANSITIONS if row.source != row.target}
 
 
 def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
-    values = {**REQUEST, "status": status, **OF_STATUS[status], **fields}
+    values = {**REQUEST, "status": status, **FIELDS_OF_STATUS[status], **fields}
     if "deleted_at" in fields:
         values["due_at"] = None
     elif status == Status.NEW and "created_at" in fields:
-        # It is due since then.
+        # A NEW payout is due from its creation on.
         values["due_at"] = fields.get("due_at", fields["created_at"])
     payout = Payout.objects.create(**values)
     payout.refresh_from_db()
@@ -32,7 +37,7 @@ def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
 
 
 def multiply(payout: Payout, times: int) -> None:
-    """So many more that differ by id only, at once and without a history: by the ORM each would take its time."""
+    """Adds this many copies, by one statement and without a history. The ORM would take too long."""
     columns = ", ".join(str(field.column) for field in Payout._meta.concrete_fields if not field.primary_key)
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE payouts_payout DISABLE TRIGGER payouts_record")
@@ -45,6 +50,7 @@ def multiply(payout: Payout, times: int) -> None:
 
 
 def make_processing(*, lease_is_over: bool) -> Payout:
+    """A payout that a worker has taken."""
     sign = -1 if lease_is_over else 1
     return make_payout(Status.PROCESSING, due_at=timezone.now() + sign * timedelta(minutes=5))
 
@@ -53,6 +59,18 @@ def url_of(payout: Payout) -> str:
     return f"{URL}{payout.pk}/"
 
 
-def shown(value: Any) -> str:
-    """The same in every process, however long or odd the value is."""
+def row(payout: Payout) -> dict[str, Any]:
+    """What the database has of it now."""
+    return Payout.objects.values().get(pk=payout.pk)
+
+
+def nested_details(levels: int) -> dict[str, Any]:
+    details: dict[str, Any] = {"end": 1}
+    for _ in range(levels - 1):
+        details = {"in": details}
+    return details
+
+
+def short_id(value: Any) -> str:
+    """The id of a parameter: the same in every process, however long or odd the value is."""
     return ascii(sorted(value) if isinstance(value, set) else value)[:30]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from urllib.request import Request, urlopen
 
-import pycurl
+import pycurl  # type: ignore[import-untyped]
 import pytest
 
 from payouts import gateways

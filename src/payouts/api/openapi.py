@@ -178,8 +178,8 @@ class AutoSchema(SwaggerAutoSchema):
             if self.view.action in actions:
                 schema = openapi.SchemaRef(definitions, SCHEMA_OF.get(code, "Error"))
                 responses[str(code)] = openapi.Response(description, schema)
-        for code, response in responses.items():
-            response.headers = ANSWER_ID | HEADERS.get(code, {})
+        for name, response in responses.items():
+            response.headers = ANSWER_ID | HEADERS.get(name, {})
         if self.view.action == "create":
             responses["200"].headers |= REPLAYED
         return responses

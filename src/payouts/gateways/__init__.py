@@ -1,6 +1,5 @@
 """The one call outside: who moves the money, and what they may answer."""
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -8,21 +7,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
-from payouts.machine import Outcome
+from payouts.machine import Answer, Outcome
 from payouts.models import REFERENCE_MAX_LENGTH, TEXT_MAX_LENGTH, Payout
 from runtime.cards import mask_text
 
 CLASSES = {"http": "payouts.gateways.http.HTTPGateway", "sandbox": "payouts.gateways.sandbox.SandboxGateway"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a gateway answered. All but the outcome are columns of the payout, under their names."""
-
-    outcome: Outcome
-    gateway_reference: str = ""
-    failure_reason: str = ""
-    note: str = ""
 
 
 def paid(reference: str = "") -> Answer:

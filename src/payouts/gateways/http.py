@@ -8,7 +8,8 @@ from typing import Any
 import pycurl  # type: ignore[import-untyped]
 from django.conf import settings
 
-from payouts.gateways import Answer, paid, refused, unknown
+from payouts.gateways import paid, refused, unknown
+from payouts.machine import Answer
 from payouts.models import Payout
 from runtime.curl import QUICK_EXIT
 from runtime.sockets import has_unread_data

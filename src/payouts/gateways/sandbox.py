@@ -5,7 +5,8 @@ import time
 
 from django.conf import settings
 
-from payouts.gateways import Answer, paid, refused, unknown
+from payouts.gateways import paid, refused, unknown
+from payouts.machine import Answer
 from payouts.models import Payout
 
 REFUSED_NUMBER = "4000000000000002"

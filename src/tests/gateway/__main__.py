@@ -1,10 +1,10 @@
 """
-The reference gateway: a process that keeps a ledger by idempotency key and misbehaves as it is told.
+The reference gateway: a process that keeps a ledger by idempotency key, and misbehaves on demand.
 
     python -m tests.gateway PORT [CERTIFICATE]
 
-`PUT /modes` takes the names of modes, of which each request gets one at random unless its payout's details name one;
-`GET /ledger` answers what was booked.
+`PUT /modes` takes the names of modes. Each request gets one of them at random, or the mode that its payout's details
+name. `GET /ledger` answers what was booked.
 """
 
 import json
@@ -39,8 +39,8 @@ class Entry:
 class Gateway(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
-    # What it answers to a mode that pays and then does not say so.
-    SILENT = {"500": 500, "401": 401, "409": 409, "202": 202, "429": 429, "302": 302}
+    # The answers in those modes that pay and then do not say so.
+    HIDING_CODES = {"500": 500, "401": 401, "409": 409, "202": 202, "429": 429, "302": 302}
 
     def __init__(self, port: str, *certificate: str) -> None:
         super().__init__(("127.0.0.1", int(port)), Handler)
@@ -53,7 +53,7 @@ class Gateway(ThreadingHTTPServer):
         self.modes = ["ok"]
 
     def book(self, key: str, caller: str | None, request: dict[str, Any], *, refuse: bool) -> Entry:
-        """What is booked under a key stays; the key's next call gets the same answer."""
+        """Books a key once. Each later call with the same key gets the same entry."""
         with self.lock:
             if key not in self.ledger:
                 details = request["recipient_details"]
@@ -89,11 +89,11 @@ class Handler(BaseHTTPRequestHandler):
         if mode == "slow":
             time.sleep(random.uniform(*SLOW_SECONDS))
         entry = self.server.book(key, self.headers["Authorization"], request, refuse=mode == "refuse")
-        if mode in Gateway.SILENT:
-            return self.answer(Gateway.SILENT[mode], {"detail": "it is booked all the same"})
-        return self.answer_by(mode, entry, request)
+        if mode in Gateway.HIDING_CODES:
+            return self.answer(Gateway.HIDING_CODES[mode], {"detail": "it is booked all the same"})
+        return self.answer_in_mode(mode, entry, request)
 
-    def answer_by(self, mode: str, entry: Entry, request: dict[str, Any]) -> None:
+    def answer_in_mode(self, mode: str, entry: Entry, request: dict[str, Any]) -> None:
         match mode:
             case "hang":
                 time.sleep(HANG_SECONDS)
@@ -118,8 +118,8 @@ class Handler(BaseHTTPRequestHandler):
     def body(self) -> Any:
         return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
 
-    def answer(self, code: int, what: Any) -> None:
-        body = what.encode() if isinstance(what, str) else json.dumps(what).encode()
+    def answer(self, code: int, content: Any) -> None:
+        body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
         self.send_response(code)
         self.send_header("Content-Length", str(len(body)))
         if code == 302:
