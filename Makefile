@@ -52,6 +52,9 @@ migrations: setup ## Write migrations for changed models
 openapi: setup ## Write the OpenAPI document into docs/openapi.yaml
 	@DEBUG=True API_AUTH=required $(RUN) python src/manage.py generate_swagger --overwrite -f yaml -u http://localhost:8080 docs/openapi.yaml
 
+pictures: setup ## Take the pictures of docs/back-office.md anew, of the running service in Chromium
+	@$(RUN) python -m tests.pictures
+
 up: ## Build the image and start everything in Docker
 	$(COMPOSE) up -d --build
 
@@ -61,4 +64,4 @@ down: ## Stop what `up` started
 logs: ## Follow the logs of what `up` started
 	$(COMPOSE) --profile '*' logs -f
 
-.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint audit format migrations openapi up down logs
+.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint audit format migrations openapi pictures up down logs

@@ -138,5 +138,5 @@ def statuses_for(fields: Mapping[str, Any]) -> set[Status]:
 
 def diagram() -> str:
     """The table as Mermaid draws it."""
-    moves = [f"{row.source} --> {row.target}: {row.name}" for row in TRANSITIONS if row.source != row.target]
+    moves = [f"{row.source} --> {row.target}: {row.name.replace('_', ' ')}" for row in TRANSITIONS if row.source != row.target]
     return "\n    ".join(["stateDiagram-v2", f"[*] --> {Status.NEW}", *moves])

@@ -4,18 +4,26 @@ import re
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from payouts.gateways import paid
 from payouts.machine import Status
 from payouts.models import Payout, PayoutChange
 from tests.local import ROOT
-from tests.make import REQUEST, URL, make_payout, make_processing
+from tests.make import REQUEST, URL, make_payout
 
 TEXT = (ROOT / "docs/operations.md").read_text()
-COMPARE, LOOK, HURRY, SETTLE = (
-    [statement.strip() for statement in block.split(";\n") if statement.strip()]
-    for block in re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
-)
+SECTIONS = {part.partition("\n")[0]: part for part in re.split(r"^##+ ", TEXT, flags=re.MULTILINE)}
+
+
+def statements(section):
+    """What its SQL blocks say, in order."""
+    blocks = "".join(re.findall(r"```sql\n(.*?)```", SECTIONS[section], re.DOTALL))
+    return [statement.strip() for statement in blocks.split(";\n") if statement.strip()]
+
+
+COMPARE, LOOK = statements("Back up and restore"), statements("Look first")
+HURRY, SETTLE, CLOCK = statements("Hurry"), statements("Settle"), statements("Reset the clock's traces")
 pytestmark = pytest.mark.django_db
 
 
@@ -32,12 +40,23 @@ def test_the_first_look_shows_what_is_in_flight():
     assert [row[1] for row in run(LOOK[1], in_flight[0])] == ["INSERT"]
 
 
-def test_hurry_brings_forward_what_nobody_has_in_hand():
-    in_hand, waiting = make_payout(Status.PROCESSING), make_processing(lease_is_over=False)
-    Payout.objects.filter(pk=waiting.pk).update(updated_at="2026-01-01T00:00Z")
-    assert [run(statement) for statement in HURRY] == [1]
+def test_hurry_brings_forward_what_nobody_has_in_hand(hour):
+    in_hand = make_payout(Status.PROCESSING)
+    waiting = make_payout(Status.PROCESSING, due_at=Now() + hour, taken_at=None, note="HTTP 504")
+    assert [run(each) for each in HURRY] == [1]
     assert Payout.objects.get(pk=in_hand.pk).due_at == in_hand.due_at
     assert Payout.objects.get(pk=waiting.pk).due_at < waiting.due_at
+
+
+def test_a_clock_that_came_back_leaves_nothing_far_ahead(hour):
+    far = [
+        make_payout(Status.NEW, due_at=Now() + hour),
+        make_payout(Status.PROCESSING, due_at=Now() + hour, taken_at=None, note="HTTP 504"),
+        make_payout(Status.PROCESSING, due_at=Now() + hour, taken_at=Now()),
+    ]
+    assert [run(each) for each in CLOCK] == [2, 1]
+    for payout in far:
+        assert Payout.objects.get(pk=payout.pk).due_at < payout.due_at
 
 
 @pytest.mark.parametrize(("number", "status"), [(0, Status.COMPLETED), (1, Status.FAILED)])
@@ -46,7 +65,7 @@ def test_settling_takes_a_payout_out_of_its_worker_s_hands(number, status):
     assert run(SETTLE[number], payout) == 1
     assert not Payout.objects.finish(payout, paid(), by="a test")
     settled = Payout.objects.get(pk=payout.pk)
-    assert (settled.status, settled.note) == (status, "")
+    assert (settled.status, settled.note, settled.due_at, settled.taken_at) == (status, "", None, None)
     assert PayoutChange.objects.filter(payout_id=payout.pk).last().changed_by == "sql ann -"
 
 
@@ -84,12 +103,16 @@ def test_the_notes_name_only_settings_that_exist():
         "its outcome was not written, its lease will run out",
         "outcome unknown: ",
         "was overtaken, its outcome is dropped",
+        "woke too late to ask the gateway",
+        "a request is refused: ",
         "The database cannot be used: ",
     ],
 )
 def test_the_notes_quote_the_log_as_it_is(line):
     assert line in TEXT
-    assert line in "".join(path.read_text() for path in (ROOT / "src").glob("*/*.py"))
+    # The tests quote it, too.
+    ours = [path for path in (ROOT / "src").rglob("*.py") if "tests" not in path.parts]
+    assert line in "".join(path.read_text() for path in ours)
 
 
 def test_the_notes_call_what_there_is(api):

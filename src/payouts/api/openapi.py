@@ -91,7 +91,7 @@ EXAMPLES = {
     "user_id": 42,
     "amount": "100.50",
     "currency": "RUB",
-    "recipient_details": {"type": "card", "number": "4111111111111111", "holder": "IVAN IVANOV"},
+    "recipient_details": {"type": "card", "number": "4111111111111111", "holder": "CARD HOLDER"},
     "comment": "Salary for November",
 }
 EXAMPLE_TIME = datetime(2026, 11, 21, 9, tzinfo=UTC)

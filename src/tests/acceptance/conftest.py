@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from tests.acceptance.service import Database, Gateway, Service, broker_at, served
+from tests.acceptance.service import Database, Gateway, Service, broker_at, deployed
 
 
 @pytest.fixture
@@ -13,8 +13,8 @@ def empty_database():
 
 
 @pytest.fixture(scope="session")
-def migrated():
-    """The template of every other database here."""
+def migrated_database():
+    """The template of every other database of these tests."""
     database = Database()
     Service(database).migrate()
     yield database
@@ -22,18 +22,18 @@ def migrated():
 
 
 @pytest.fixture(scope="session")
-def service(migrated):
-    """With one API and one worker, for the tests that stop neither."""
-    with served(migrated) as service:
+def service(migrated_database):
+    """One API and one worker. Tests share them, and stop neither."""
+    with deployed(migrated_database) as service:
         service.start_api()
         service.start_worker()
         yield service
 
 
 @pytest.fixture
-def own_service(migrated):
-    """What it runs is for the test to say."""
-    with served(migrated) as service:
+def own_service(migrated_database):
+    """A service without a process. The test starts what it needs."""
+    with deployed(migrated_database) as service:
         yield service
 
 
@@ -45,6 +45,7 @@ def gateway():
 
 
 @pytest.fixture
-def black_hole():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        yield broker_at(silent.getsockname()[1])
+def silent_broker():
+    """The URL of a server that accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield broker_at(server.getsockname()[1])

@@ -22,13 +22,12 @@ from kombu import Connection
 from kombu.exceptions import KombuError
 
 from tests.local import ROOT, free_port, postgres
-from tests.servers import BROKER, scratch
+from tests.make import REQUEST
+from tests.servers import BROKER_URL, scratch
 
 BIN = Path(sys.executable).parent
-IN_FILES = BROKER.startswith("filesystem")
-
-
-# What a statement fails with may quote the row: here it does, if the comment says when.
+IN_FILES = BROKER_URL.startswith("filesystem")
+# The error of a statement may quote the row. With this trigger it does so if the comment names the operation.
 QUOTE_THE_CARD = """
 CREATE FUNCTION quote_the_card() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
     IF NEW.comment = TG_OP THEN RAISE EXCEPTION 'a bad card: %', NEW.recipient_details; END IF; RETURN NEW;
@@ -61,23 +60,23 @@ def call(method: str, url: str, body: Any = None, **headers: str) -> Answer:
 def wait_until(condition: Callable[[], Any], seconds: float = 60, log: Path = Path(os.devnull)) -> Any:
     deadline = time.monotonic() + seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"it did not come to pass in time\n{log.read_text()}"
+        assert time.monotonic() < deadline, f"the condition did not become true in time\n{log.read_text()}"
         time.sleep(0.05)
     return value
 
 
 def broker_at(port: int) -> str:
-    """Another one of the kind that the tests have, or RabbitMQ."""
-    return f"redis://127.0.0.1:{port}/0" if BROKER.startswith("redis") else f"amqp://guest:guest@127.0.0.1:{port}//"
+    """The URL of another broker: of Redis if the tests use Redis, otherwise of RabbitMQ."""
+    return f"redis://127.0.0.1:{port}/0" if BROKER_URL.startswith("redis") else f"amqp://guest:guest@127.0.0.1:{port}//"
 
 
 NO_BROKER = broker_at(1)
-# Short enough for a test: a lease of four seconds, a look for due payouts every half second.
-HASTY = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
+# A lease of four seconds, and a look for due payouts each half second: short enough for a test.
+SHORT_TIMES = {"PAYOUT_LEASE": "4", "PAYOUT_GATEWAY_TIMEOUT": "2", "PAYOUT_RECOVERY_INTERVAL": "0.5"}
 
 
 class Database:
-    """A database of its own, on the server that the tests have anyway."""
+    """A new database on the server of the tests."""
 
     def __init__(self, template: str = "template1") -> None:
         self.name = f"acceptance_{uuid4().hex}"
@@ -86,7 +85,7 @@ class Database:
             for key, value in connection.get_connection_params().items()
             if key in ("host", "port", "user", "password")
         }
-        # A copy of the files costs a fifth of a copy through the log.
+        # To copy the files costs a fifth of what a copy through the log costs.
         self._maintain(f"CREATE DATABASE {self.name} TEMPLATE {template} STRATEGY file_copy")
 
     def _maintain(self, statement: str) -> None:
@@ -96,18 +95,18 @@ class Database:
     def drop(self) -> None:
         self._maintain(f"DROP DATABASE {self.name} WITH (FORCE)")
 
-    def refuse(self) -> None:
+    def refuse_connections(self) -> None:
         self._maintain(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
         self.hang_up()
 
     def hang_up(self) -> None:
-        """On all at once, as a server that ends; only then waits for each."""
-        for patience in ("", ", 5000"):
-            whom = f"FROM pg_stat_activity WHERE datname = '{self.name}'"
-            self._maintain(f"SELECT pg_terminate_backend(pid{patience}) {whom}")
+        """Ends all connections at once, as a server that stops. Then waits for the end of each."""
+        for wait in ("", ", 5000"):
+            connections = f"FROM pg_stat_activity WHERE datname = '{self.name}'"
+            self._maintain(f"SELECT pg_terminate_backend(pid{wait}) {connections}")
 
     def set(self, setting: str) -> None:
-        """For whoever connects from now on."""
+        """Sets it for each connection that is opened from now on."""
         self._maintain(f"ALTER DATABASE {self.name} SET {setting}")
 
     def connect(self) -> psycopg.Connection:
@@ -125,8 +124,8 @@ class Database:
         }
 
 
-class Ground:
-    """What `Service` wants of a database, on a PostgreSQL of its own that can be stopped."""
+class OwnPostgres:
+    """A database on a PostgreSQL of its own, which can be stopped, killed and frozen."""
 
     name = "payouts"
 
@@ -146,13 +145,13 @@ class Ground:
         return int((self.folder / "postmaster.pid").read_text().split()[0])
 
     def crash(self) -> None:
-        """What no commit has waited for is lost."""
+        """Loses the commits that did not wait for the disk."""
         os.kill(self.postmaster, signal.SIGQUIT)
         self.stop()
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes what is sent, and says nothing."""
+        """Meanwhile it accepts what clients send, and answers nothing."""
         pid = self.postmaster
         processes = [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
         for process in processes:
@@ -173,19 +172,19 @@ class Ground:
 
 
 class Redis:
-    """A server of its own that wants a password and keeps nothing."""
+    """A server of its own. It asks for a password and stores nothing."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         self.port = free_port()
         self.url = f"redis{'s' * bool(certificate)}://:known-to-redis@127.0.0.1:{self.port}/1"
         self.tls = {"ssl_ca_certs": str(certificate)} if certificate else False
-        self.listens = f"--port {self.port}"
+        self.port_options = f"--port {self.port}"
         if certificate:
             files = f"--tls-cert-file {certificate} --tls-key-file {certificate} --tls-ca-cert-file {certificate}"
-            self.listens = f"--port 0 --tls-port {self.port} --tls-auth-clients no {files}"
+            self.port_options = f"--port 0 --tls-port {self.port} --tls-auth-clients no {files}"
 
     def start(self) -> None:
-        options = f"--bind 127.0.0.1 {self.listens} --requirepass known-to-redis --loglevel warning --save"
+        options = f"--bind 127.0.0.1 {self.port_options} --requirepass known-to-redis --loglevel warning --save"
         command = ["redis-server", *options.split(), ""]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         wait_until(self.is_up)
@@ -224,7 +223,7 @@ class Redis:
 
 
 class Gateway:
-    """The reference gateway, and what it has booked."""
+    """The reference gateway as a process."""
 
     def __init__(self) -> None:
         port = free_port()
@@ -238,13 +237,13 @@ class Gateway:
         except OSError:
             return False
 
-    def modes(self, *modes: str) -> None:
+    def set_modes(self, *modes: str) -> None:
         call("PUT", self.url, modes)
 
     def ledger(self) -> list[dict[str, Any]]:
         return call("GET", self.url).json()
 
-    def paid(self, payout: dict[str, Any]) -> int:
+    def payments(self, payout: dict[str, Any]) -> int:
         return sum(entry["paid"] for entry in self.ledger() if entry["payout"] == payout["id"])
 
     def close(self) -> None:
@@ -253,6 +252,8 @@ class Gateway:
 
 
 class Service:
+    """The processes of one deployment, with the settings, the queue and the log that they share."""
+
     def __init__(self, database: Any, root: Path = ROOT, **environment: str) -> None:
         self.database = database
         self.root = root
@@ -267,7 +268,7 @@ class Service:
             "PYTHONPATH": str(root / "src"),
             "PORT": str(self.port),
             "API_HOST": "127.0.0.1",
-            "CELERY_BROKER_URL": BROKER,
+            "CELERY_BROKER_URL": BROKER_URL,
             "CELERY_TASK_DEFAULT_QUEUE": self.queue,
             "PYTHONWARNINGS": "ignore",
             "METRICS_FOLDER": str(scratch / f"{self.queue}-metrics"),
@@ -310,10 +311,10 @@ class Service:
     def output(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def lines(self, **fields: Any) -> list[dict[str, Any]]:
-        """The log's lines that say this, but for what a process has not written to its end yet."""
-        whole = [json.loads(line) for line in self.output().splitlines(keepends=True) if line.endswith("}\n")]
-        return [line for line in whole if fields.items() <= line.items()]
+    def log_lines(self, **fields: Any) -> list[dict[str, Any]]:
+        """The lines of the log that have these fields. Leaves out a line that a process is still writing."""
+        lines = [json.loads(line) for line in self.output().splitlines(keepends=True) if line.endswith("}\n")]
+        return [line for line in lines if fields.items() <= line.items()]
 
     def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(self.root / "src/manage.py"), *arguments]
@@ -321,8 +322,7 @@ class Service:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
     def post(self, **fields: Any) -> dict[str, Any]:
-        request = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
-        answer = call("POST", self.payouts, {**request, **fields})
+        answer = call("POST", self.payouts, {**REQUEST, **fields})
         assert answer.status == 201, answer
         return answer.json()
 
@@ -333,7 +333,7 @@ class Service:
         query = "SELECT status, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1"
         return dict(self.database.rows(query, [payout["id"] for payout in payouts]))
 
-    def until(self, payout: dict[str, Any], status: str) -> dict[str, Any]:
+    def wait_for(self, payout: dict[str, Any], status: str) -> dict[str, Any]:
         wait_until(lambda: self.get(payout)["status"] == status, log=self.log)
         return self.get(payout)
 
@@ -347,7 +347,7 @@ class Service:
     def ring(self, *identifiers: str) -> None:
         with Celery(set_as_current=False) as app, self.connect() as connection:
             for identifier in identifiers:
-                # Named, because Celery itself would look into the environment of the tests.
+                # Names the queue and the connection, because Celery would take those of the tests' environment.
                 app.send_task(
                     "payouts.process",
                     (identifier,),
@@ -360,15 +360,15 @@ class Service:
         process.send_signal(signal.SIGTERM)
         return process.wait(30)
 
-    def apart(self) -> "Service":
-        """The same service, with settings, processes and a log of one's own."""
-        other = copy(self)
-        other.environment, other.processes = dict(self.environment), []
-        other.log = scratch / f"{uuid4().hex}.log"
-        return other
+    def clone(self) -> "Service":
+        """The same service, but with settings, processes and a log of its own."""
+        clone = copy(self)
+        clone.environment, clone.processes = dict(self.environment), []
+        clone.log = scratch / f"{uuid4().hex}.log"
+        return clone
 
     def kill(self) -> None:
-        """How they end by themselves is for tests to see; this one is quick."""
+        """Ends the processes at once. Tests that look at an orderly end use `stop`."""
         for process in self.processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -378,8 +378,8 @@ class Service:
         with self.connect() as connection:
             connection.default_channel.queue_purge(self.queue)
 
-    def forget(self) -> None:
-        """What it was asked to pay, and what its workers were told."""
+    def clear(self) -> None:
+        """Deletes all messages and all payouts."""
         self.purge()
         with self.database.connect() as connection:
             connection.execute("TRUNCATE payouts_payout, payouts_payoutchange")
@@ -387,15 +387,15 @@ class Service:
     def close(self) -> None:
         self.kill()
         if not IN_FILES:
-            with Connection(BROKER) as broker:
+            with Connection(BROKER_URL) as broker:
                 broker.default_channel.queue_delete(self.queue)
                 broker.default_channel.exchange_delete(self.queue)
 
 
 @contextmanager
-def served(migrated: Database, **environment: str) -> Iterator[Service]:
-    """A service with a copy of that database, whose processes end even if one of them has not come up."""
-    database = Database(migrated.name)
+def deployed(template: Database, **environment: str) -> Iterator[Service]:
+    """A service on a copy of this database. Its processes end even if one of them fails to start."""
+    database = Database(template.name)
     service = Service(database, ROOT, **environment)
     try:
         yield service
