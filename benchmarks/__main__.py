@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("what", choices=["compare", "scaleout", "scale"])
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
     parser.add_argument("--only", default="", help="compare: only the parts whose names begin with this")
+    parser.add_argument("--peer", action="append", help="compare: only this one, as the table calls it; or several")
     options = parser.parse_args()
     # What was started and created is stopped and dropped then too.
     signal.signal(signal.SIGTERM, lambda *_signal: sys.exit("stopped"))

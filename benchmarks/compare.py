@@ -3,7 +3,7 @@
 import time
 from argparse import Namespace
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median, quantiles
@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import chart, rows
+from benchmarks import chart, rows, wal
 from benchmarks.machine import describe
 from benchmarks.peers import COMMANDS, Peer, cpu, resident
 from tests.acceptance.service import Database, Service, call, wait_until
@@ -29,11 +29,11 @@ LISTS = {
 
 
 class Bench:
-    def __init__(self, stack: ExitStack, broker: str, folder: Path, *, quick: bool) -> None:
+    def __init__(self, stack: ExitStack, broker: str, folder: Path, names: Iterable[str], *, quick: bool) -> None:
         self.rounds, self.seconds = (1, 0.7) if quick else (3, 1.5)
         template = migrated(stack, broker, folder)
         self.peers = []
-        for name in COMMANDS:
+        for name in names:
             self.peers.append(Peer(name, template, broker, folder))
             stack.callback(self.peers[-1].close)
         # (what, unit) -> peer -> one value for each round
@@ -47,7 +47,7 @@ class Bench:
         return [peer for peer in self.peers if peer.api_command]
 
     def run(self, only: str) -> None:
-        parts: list[Callable[[Peer], None]] = [self.post, self.read, self.work]
+        parts: list[Callable[[Peer], None]] = [self.post, self.read, self.work, self.wal]
         for number in range(self.rounds):
             # Not always the same one first.
             self.turn = self.peers[number:] + self.peers[:number]
@@ -116,6 +116,11 @@ class Bench:
             self.note(f"POST to COMPLETED, {name}, p50", "ms", peer, percentiles[49])
             self.note(f"POST to COMPLETED, {name}, p99", "ms", peer, percentiles[98])
 
+    def wal(self, peer: Peer) -> None:
+        if peer.api_command:
+            for unit, values in wal.measure(peer, self.seconds * 2).items():
+                self.values["One payout", unit][peer.name] += values
+
 
 def done(peer: Peer, result: Any) -> dict[str, float]:
     """When each was COMPLETED: servers and load are on one machine, so one clock tells when it was sent and done."""
@@ -169,13 +174,13 @@ def table(bench: Bench) -> str:
 def main(options: Namespace, broker: str, folder: Path) -> None:
     begun = time.monotonic()
     with ExitStack() as stack:
-        bench = Bench(stack, broker, folder, quick=options.quick)
+        bench = Bench(stack, broker, folder, options.peer or COMMANDS, quick=options.quick)
         with psycopg.connect(**bench.peers[0].database.parameters, dbname="postgres") as connection:
             machine = describe(connection, broker)
         bench.run(options.only)
         text = f"{machine}\n{bench.rounds} rounds, medians\n\n{table(bench)}\n"
     print(text)
     print(f"{time.monotonic() - begun:.0f} s")
-    if not options.quick and not options.only:
+    if not (options.quick or options.only or options.peer):
         (HERE / "results.txt").write_text(text)
         (HERE / "results.svg").write_text(chart.draw(bench.values, machine))

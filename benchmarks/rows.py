@@ -9,12 +9,10 @@ from psycopg import Connection
 from uuid_utils.compat import uuid7
 
 COLUMNS = "id, user_id, amount, currency, recipient_details, comment, status, failure_reason, created_at"
-COLUMNS += ", processed_at, lease_until"
+COLUMNS += ", processed_at, due_at"
 STEP_SECONDS = 1
-DEFAULTS = """
-ALTER TABLE payouts_payout ALTER comment SET DEFAULT '', ALTER status SET DEFAULT 'NEW',
-    ALTER failure_reason SET DEFAULT '', ALTER gateway_reference SET DEFAULT '', ALTER submission SET DEFAULT 1,
-    ALTER attempt SET DEFAULT 0, ALTER changed_by SET DEFAULT '', ALTER caller SET DEFAULT ''"""
+# The peers do not know the column. A NEW payout must have it.
+DEFAULTS = "ALTER TABLE payouts_payout ALTER due_at SET DEFAULT now()"
 NEW = """
 INSERT INTO payouts_payout (id, user_id, amount, currency, recipient_details, comment, status)
 SELECT id, 7, 100.50, 'RUB', '{"type": "card", "number": "4111111111111111"}', 'Salary', 'NEW'
@@ -48,11 +46,11 @@ def payouts(count: int, waiting: int = 0) -> Iterator[str]:
         comment = f"Salary for November invoice-{number}" + (" seldom" if number % 1000 == 0 else "")
         stamp = time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(at))
         processed = stamp if status in {"COMPLETED", "FAILED"} else "\\N"
-        lease = stamp if status == "PROCESSING" else "\\N"
+        due = stamp if status in {"NEW", "PROCESSING"} else "\\N"
         amount = f"{chance.randrange(1, 10**7) / 100:.2f}"
         yield (
             f'{identifier}\t{user}\t{amount}\t{currency}\t{{"type": "card", "number": "4111111111111111"}}\t{comment}'
-            f"\t{status}\t{reason}\t{stamp}\t{processed}\t{lease}\n"
+            f"\t{status}\t{reason}\t{stamp}\t{processed}\t{due}\n"
         )
 
 

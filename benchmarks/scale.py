@@ -20,7 +20,9 @@ from rest_framework.test import APIClient
 
 from benchmarks import rows
 from config.settings import PLANS
-from payouts.models import Payout, Status
+from payouts.gateways import paid
+from payouts.machine import Status
+from payouts.models import Payout
 from tests.acceptance.service import Database, Service
 
 SIZES = [int(size) for size in os.environ.get("SIZES", "10000 1000000 10000000").split()]
@@ -89,10 +91,10 @@ def actions(client: Any) -> dict[str, Callable[[], Any]]:
     urls["one"] = f"/api/v1/payouts/{some}/"
     urls["history"] = f"/api/v1/payouts/{some}/history/"
     return {name: lambda url=url: client.get(url) for name, url in urls.items()} | {
-        "recovery: claim NEW": lambda: Payout.objects.claim_due(Status.NEW),
-        "recovery: claim overdue": lambda: Payout.objects.claim_due(Status.PROCESSING),
-        "claim": lambda: Payout.objects.claim(some),
-        "finish": lambda: Payout.objects.finish(held, Status.COMPLETED),
+        "recovery: claim NEW": lambda: Payout.objects.claim_due(Status.NEW, by="bench"),
+        "recovery: claim overdue": lambda: Payout.objects.claim_due(Status.PROCESSING, by="bench"),
+        "claim": lambda: Payout.objects.claim(some, by="bench"),
+        "finish": lambda: Payout.objects.finish(held, paid(), by="bench"),
     }
 
 
@@ -160,11 +162,12 @@ def writes(count: int = 500) -> dict[str, float]:
             cursor.execute("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", begun)
             result[name] = float(cursor.fetchone()[0]) / count
 
-    measure(
-        "INSERT", lambda number: payouts.append(Payout.objects.accept({**fields, "comment": f"Salary {number}"})[0])
-    )
-    measure("claim", lambda number: payouts.append(Payout.objects.claim(payouts[number].pk)))
-    measure("finish", lambda number: Payout.objects.finish(payouts[count + number], Status.COMPLETED))
+    def accept(number: int) -> None:
+        payouts.append(Payout.objects.accept({**fields, "comment": f"Salary {number}"}, by="bench")[0])
+
+    measure("INSERT", accept)
+    measure("claim", lambda number: payouts.append(Payout.objects.claim(payouts[number].pk, by="bench")))
+    measure("finish", lambda number: Payout.objects.finish(payouts[count + number], paid(), by="bench"))
     return result
 
 

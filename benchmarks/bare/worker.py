@@ -9,9 +9,9 @@ from kombu import Connection, Consumer, Queue
 from benchmarks.bare.sql import pool
 
 CLAIM = """UPDATE payouts_payout SET status = 'PROCESSING', attempt = attempt + 1,
-                  lease_until = now() + interval '1 minute', updated_at = now(), changed_by = 'worker'
+                  due_at = now() + interval '1 minute', updated_at = now(), changed_by = 'worker'
             WHERE id = %s AND status = 'NEW' RETURNING *"""
-FINISH = """UPDATE payouts_payout SET status = 'COMPLETED', processed_at = now(), lease_until = NULL,
+FINISH = """UPDATE payouts_payout SET status = 'COMPLETED', processed_at = now(), due_at = NULL,
                    updated_at = now(), changed_by = 'worker'
              WHERE id = %s AND status = 'PROCESSING' AND attempt = %s"""
 THREADS = 4

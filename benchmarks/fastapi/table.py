@@ -36,5 +36,5 @@ class Payout(Base):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     processed_at: Mapped[datetime | None]
-    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime | None] = mapped_column(server_default=func.now())
     changed_by: Mapped[str] = mapped_column(default="")

@@ -19,12 +19,12 @@ def process(payout_id: str) -> None:
         claim = update(Payout).where(Payout.id == payout_id, Payout.status == "NEW")
         lease = func.now() + timedelta(minutes=1)
         claim = claim.values(
-            status="PROCESSING", attempt=Payout.attempt + 1, lease_until=lease, updated_at=func.now()
+            status="PROCESSING", attempt=Payout.attempt + 1, due_at=lease, updated_at=func.now()
         ).returning(Payout.id)
         claimed = session.execute(claim).first()
         session.commit()
         if claimed:
             finish = update(Payout).where(Payout.id == payout_id, Payout.status == "PROCESSING")
             now = func.now()
-            session.execute(finish.values(status="COMPLETED", lease_until=None, processed_at=now, updated_at=now))
+            session.execute(finish.values(status="COMPLETED", due_at=None, processed_at=now, updated_at=now))
             session.commit()

@@ -21,9 +21,9 @@ app.conf.task_ignore_result = True
 @app.task(name="ninja.process")
 def process(payout_id: str) -> None:
     claimed = Payout.objects.filter(pk=payout_id, status="NEW").update(
-        status="PROCESSING", attempt=F("attempt") + 1, lease_until=Now() + timedelta(minutes=1), updated_at=Now()
+        status="PROCESSING", attempt=F("attempt") + 1, due_at=Now() + timedelta(minutes=1), updated_at=Now()
     )
     if claimed:
         Payout.objects.filter(pk=payout_id, status="PROCESSING").update(
-            status="COMPLETED", lease_until=None, processed_at=Now(), updated_at=Now()
+            status="COMPLETED", due_at=None, processed_at=Now(), updated_at=Now()
         )

@@ -2,6 +2,7 @@ import uuid
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.utils import timezone
 
 
 class Payout(models.Model):  # noqa: DJ008
@@ -25,7 +26,7 @@ class Payout(models.Model):  # noqa: DJ008
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     processed_at = models.DateTimeField(null=True)
-    lease_until = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True, default=timezone.now)
     changed_by = models.TextField(default="")
 
     class Meta:

@@ -13,9 +13,9 @@ def process(payout_id):
         return
     payout.status = Payout.Status.PROCESSING
     payout.attempt += 1
-    payout.lease_until = timezone.now() + timedelta(minutes=1)
+    payout.due_at = timezone.now() + timedelta(minutes=1)
     payout.save()
     payout.status = Payout.Status.COMPLETED
-    payout.lease_until = None
+    payout.due_at = None
     payout.processed_at = timezone.now()
     payout.save()

@@ -19,7 +19,7 @@ def request_id(get_response):
 class PayoutSerializer(serializers.ModelSerializer):
     class Meta:
         model = Payout
-        exclude = ("lease_until", "changed_by")
+        exclude = ("due_at", "changed_by")
         read_only_fields = ("status", "failure_reason", "gateway_reference", "attempt", "processed_at")
 
     def validate_recipient_details(self, details):

@@ -22,7 +22,6 @@ from kombu import Connection
 from kombu.exceptions import KombuError
 
 from tests.local import ROOT, free_port, postgres
-from tests.make import REQUEST
 from tests.servers import BROKER_URL, scratch
 
 BIN = Path(sys.executable).parent
@@ -322,7 +321,8 @@ class Service:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
     def post(self, **fields: Any) -> dict[str, Any]:
-        answer = call("POST", self.payouts, {**REQUEST, **fields})
+        request = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
+        answer = call("POST", self.payouts, {**request, **fields})
         assert answer.status == 201, answer
         return answer.json()
 

@@ -192,7 +192,7 @@ def test_what_a_server_has_set_otherwise_changes_nothing(own_service):
     assert made["comment"] == "on, read committed"
     assert 'payouts_in_flight{status="NEW"} 1.0' in call("GET", f"{own_service.base}/metrics").body.decode()
     own_service.start_worker()
-    own_service.until(made, "COMPLETED")
+    own_service.wait_for(made, "COMPLETED")
 
 
 def test_a_worker_without_a_gateway_does_not_start(own_service):
@@ -254,7 +254,7 @@ def cores(pid):
 def test_a_process_stays_on_a_core(own_service, one_core, number):
     own_service.environment["ONE_CORE"] = one_core
     api, worker = own_service.start_api(WEB_CONCURRENCY="2"), own_service.start_worker()
-    own_service.until(own_service.post(), "COMPLETED")
+    own_service.wait_for(own_service.post(), "COMPLETED")
     children = Path(f"/proc/{api.pid}/task/{api.pid}/children").read_text().split()
     assert [len(cores(pid)) for pid in (worker.pid, *children)] == [number] * 3
 

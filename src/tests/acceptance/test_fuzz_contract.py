@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import BIN, call, served
+from tests.acceptance.service import BIN, call, deployed
 from tests.budget import EXAMPLES, SEED
 from tests.local import ROOT
 
@@ -17,9 +17,9 @@ REQUEST = {"amount": "12.30", "currency": "EUR", "recipient_details": {"iban": "
 
 
 @pytest.fixture(scope="module")
-def closed_service(migrated):
+def closed_service(migrated_database):
     """As in production, where a token is needed."""
-    with served(migrated, API_AUTH="required") as service:
+    with deployed(migrated_database, API_AUTH="required") as service:
         service.start_api()
         service.start_worker()
         yield service
@@ -93,7 +93,7 @@ def test_the_generated_client_lists_page_by_page(client, payouts):
 
 def test_the_generated_client_changes_and_deletes(client, payouts, service):
     made = payouts.payouts_create(client.Payout(**REQUEST))
-    service.until({"id": made.id}, "COMPLETED")
+    service.wait_for({"id": made.id}, "COMPLETED")
     assert payouts.payouts_partial_update(made.id, data=client.PayoutPatch(comment="seen")).comment == "seen"
     with pytest.raises(client.exceptions.ConflictException) as conflict:
         payouts.payouts_partial_update(made.id, data=client.PayoutPatch(status="CANCELLED"))

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
-from tests.acceptance.service import NO_BROKER, call, served, wait_until
+from tests.acceptance.service import NO_BROKER, call, deployed, wait_until
 from tests.local import ROOT, free_port
 
 MONITORING = ROOT / "docker-compose/monitoring"
@@ -27,15 +27,15 @@ OF_PROMETHEUS = {"up", "ALERTS"}
 
 
 @pytest.fixture(scope="module")
-def told(migrated):
+def told(migrated_database):
     """Every sample, after payouts of each outcome that no message announced: its name and labels."""
-    with served(migrated, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
+    with deployed(migrated_database, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
         service.start_api(CELERY_BROKER_URL=NO_BROKER)
         for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
             service.post(recipient_details={"number": number})
         port = free_port()
         service.start_worker(METRICS_PORT=str(port))
-        wait_until(lambda: service.lines(attempt=2, message="outcome unknown: the sandbox does not say"))
+        wait_until(lambda: service.log_lines(attempt=2, message="outcome unknown: the sandbox does not say"))
         bases = {"api": service.base, "worker": f"http://127.0.0.1:{port}"}
         return [
             (sample[1], {**dict(re.findall(r'(\w+)="([^"]*)"', sample[2] or "")), "job": job})

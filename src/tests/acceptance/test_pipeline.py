@@ -7,28 +7,28 @@ CLIENTS, PAYOUTS = 8, 200
 
 
 def test_a_payout_is_paid(service):
-    payout = service.until(service.post(), "COMPLETED")
+    payout = service.wait_for(service.post(), "COMPLETED")
     assert payout["attempt"] == 1
     assert payout["processed_at"] > payout["created_at"]
 
 
 def test_a_refused_payout_says_why(service):
-    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    payout = service.wait_for(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
     assert payout["failure_reason"] == "The sandbox refuses this card."
 
 
 def test_a_payout_of_unknown_outcome_stays_with_the_worker(service):
-    payout = service.until(service.post(recipient_details={"number": UNKNOWN_NUMBER}), "PROCESSING")
+    payout = service.wait_for(service.post(recipient_details={"number": UNKNOWN_NUMBER}), "PROCESSING")
     doubt = {"message": "outcome unknown: the sandbox does not say", "outcome": "unknown", "attempt": 1}
-    wait_until(lambda: service.lines(payout=payout["id"], **doubt))
+    wait_until(lambda: service.log_lines(payout=payout["id"], **doubt))
     assert call("DELETE", f"{service.payouts}{payout['id']}/").status == 409
 
 
 def test_a_failed_payout_is_corrected_and_paid(service):
-    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    payout = service.wait_for(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
     answer = call("PATCH", f"{service.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"number": "1"}})
     assert answer.status == 200
-    assert service.until(payout, "COMPLETED")["attempt"] == 2
+    assert service.wait_for(payout, "COMPLETED")["attempt"] == 2
 
 
 def test_every_payout_is_claimed_once_though_its_message_comes_three_times(service):
@@ -48,7 +48,7 @@ def test_every_payout_is_claimed_once_though_its_message_comes_three_times(servi
     # Once the last bell is heard, none of them has changed anything.
     last = service.post()
     service.ring(*[last["id"]] * 8)
-    service.until(last, "COMPLETED")
+    service.wait_for(last, "COMPLETED")
     attempts = service.database.rows("SELECT attempt, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1", made)
     assert attempts == [(1, PAYOUTS)]
 
@@ -62,7 +62,7 @@ def test_of_24_posts_at_once_with_one_key_one_is_paid(service):
     with ThreadPoolExecutor(24) as clients:
         answers = list(clients.map(post, range(24)))
     assert sorted(answer.status for answer in answers) == [200] * 23 + [201]
-    service.until(answers[0].json(), "COMPLETED")
+    service.wait_for(answers[0].json(), "COMPLETED")
     query = "SELECT status, attempt FROM payouts_payout WHERE idempotency_key = 'once'"
     assert service.database.rows(query) == [("COMPLETED", 1)]
 
@@ -74,12 +74,12 @@ def test_the_worker_logs_the_id_of_the_request(service):
         {"amount": "1", "currency": "USD", "recipient_details": {"number": "5555444433332222"}},
         **{"X-Request-ID": "acceptance-7"},
     ).json()
-    service.until(payout, "COMPLETED")
-    lines = wait_until(lambda: len(lines := service.lines(request_id="acceptance-7")) == 2 and lines)
+    service.wait_for(payout, "COMPLETED")
+    lines = wait_until(lambda: len(lines := service.log_lines(request_id="acceptance-7")) == 2 and lines)
     [paid] = [line for line in lines if line["logger"] == "payouts.tasks"]
     assert (paid["payout"], paid["outcome"], paid["attempt"]) == (payout["id"], "paid", 1)
     # Celery has nothing to add.
-    assert [line for line in service.lines() if payout["id"] in line["message"]] == []
+    assert [line for line in service.log_lines() if payout["id"] in line["message"]] == []
     [access] = [line for line in lines if line["logger"] == "access"]
     assert (access["method"], access["path"], access["status"]) == ("POST", "/api/v1/payouts/", 201)
 

@@ -28,11 +28,11 @@ def test_messages_alone_are_enough_before_and_after_a_restart(on_redis, redis):
     on_redis.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
     on_redis.start_api()
     worker = on_redis.start_worker()
-    on_redis.until(on_redis.post(), "COMPLETED")
+    on_redis.wait_for(on_redis.post(), "COMPLETED")
     redis.kill()
     redis.start()
     for payout in [on_redis.post() for _ in range(8)]:
-        on_redis.until(payout, "COMPLETED")
+        on_redis.wait_for(payout, "COMPLETED")
     done = on_redis.manage("check_worker")
     assert done.returncode == 0, done.stderr
     assert on_redis.stop(worker) == 0
@@ -43,11 +43,11 @@ def test_a_frozen_server_loses_no_payout(on_redis, redis):
     on_redis.environment["PAYOUT_RECOVERY_INTERVAL"] = "0.5"
     on_redis.start_api()
     on_redis.start_worker()
-    on_redis.until(on_redis.post(), "COMPLETED")
+    on_redis.wait_for(on_redis.post(), "COMPLETED")
     redis.signal(signal.SIGSTOP)
     for payout in [on_redis.post() for _ in range(20)]:
-        on_redis.until(payout, "COMPLETED")
-    unrung = wait_until(lambda: on_redis.lines(logger="payouts.bell", level="WARNING"))
+        on_redis.wait_for(payout, "COMPLETED")
+    unrung = wait_until(lambda: on_redis.log_lines(logger="payouts.bell", level="WARNING"))
     assert unrung[0]["message"].startswith("the broker takes no message, recovery will pay instead: ")
     assert "payouts_bell_failures_total 20.0" in call("GET", f"{on_redis.base}/metrics").body.decode()
 
@@ -55,9 +55,9 @@ def test_a_frozen_server_loses_no_payout(on_redis, redis):
 def test_a_worker_that_is_turned_away_by_a_full_server_leaves_no_connection_open(on_redis, redis):
     redis.fill()
     on_redis.start_worker()
-    wait_until(lambda: len(on_redis.lines(logger="celery.worker.consumer.consumer")) > 12)
+    wait_until(lambda: len(on_redis.log_lines(logger="celery.worker.consumer.consumer")) > 12)
     redis.empty()
-    wait_until(lambda: on_redis.lines(logger="celery.apps.worker"))
+    wait_until(lambda: on_redis.log_lines(logger="celery.apps.worker"))
     assert redis.census()["connections to Redis"] < 8
 
 
@@ -72,4 +72,4 @@ def test_over_tls_a_server_is_known_by_its_certificate(own_service, certificate,
     own_service.environment["SSL_CERT_FILE"] = str(certificate)
     own_service.start_api()
     own_service.start_worker()
-    own_service.until(own_service.post(), "COMPLETED")
+    own_service.wait_for(own_service.post(), "COMPLETED")

@@ -14,11 +14,11 @@ import pytest
 from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
 from tests.acceptance.service import IN_FILES, NO_BROKER, QUOTE_THE_CARD, call, wait_until
 from tests.local import free_port
-from tests.servers import BROKER
+from tests.servers import BROKER_URL
 
 CARD = "5105105105105100"
 SECRETS = {"SECRET_KEY": "kept-from-everybody", "PAYOUT_GATEWAY_TOKEN": "known-to-the-gateway"}
-over_rabbitmq = pytest.mark.skipif(not BROKER.startswith("amqp"), reason="CELERY_BROKER_URL names no RabbitMQ")
+over_rabbitmq = pytest.mark.skipif(not BROKER_URL.startswith("amqp"), reason="CELERY_BROKER_URL names no RabbitMQ")
 over_a_broker = pytest.mark.skipif(IN_FILES, reason="replies come over a broker, and CELERY_BROKER_URL names none")
 
 
@@ -41,15 +41,15 @@ def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
         failing = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD}, "comment": operation}
         assert call("POST", own_service.payouts, failing).status == status
     # The thread's last payout is not to blame.
-    wait_until(lambda: own_service.lines(logger="celery.app.trace", request_id="-"))
-    wait_until(lambda: len(own_service.lines(logger="payouts.tasks")) >= 3)
+    wait_until(lambda: own_service.log_lines(logger="celery.app.trace", request_id="-"))
+    wait_until(lambda: len(own_service.log_lines(logger="payouts.tasks")) >= 3)
     seen = [call("GET", f"{base}/metrics").body.decode() for base in (own_service.base, f"http://127.0.0.1:{port}")]
     assert [own_service.stop(process) for process in (api, worker)] == [0, 0]
     lines = own_service.output().splitlines()
-    assert len(own_service.lines()) == len(lines)
+    assert len(own_service.log_lines()) == len(lines)
     common = {"time", "level", "logger", "request_id", "message"}
-    assert all(common <= line.keys() for line in own_service.lines())
-    assert {line["logger"].split(".")[0] for line in own_service.lines()} == {
+    assert all(common <= line.keys() for line in own_service.log_lines())
+    assert {line["logger"].split(".")[0] for line in own_service.log_lines()} == {
         "access",
         "gunicorn",
         "django",
@@ -57,7 +57,7 @@ def test_every_line_is_one_json_object_and_tells_no_secret(own_service):
         "payouts",
     }
     # What is wrong with a request, its answer tells.
-    assert not own_service.lines(logger="django.request", level="WARNING")
+    assert not own_service.log_lines(logger="django.request", level="WARNING")
     for secret in (CARD, *SECRETS.values(), own_service.environment.get("DB_PASSWORD") or CARD):
         assert not [text for text in (*lines, *seen) if secret in text]
 
@@ -76,8 +76,8 @@ def test_what_gunicorn_refuses_has_nobody_s_request_id(own_service):
     with socket.create_connection(("127.0.0.1", own_service.port)) as broken:
         broken.sendall(b"GET / HTTP/1.1\r\nbro ken: 1\r\n\r\n")
         assert broken.recv(100).startswith(b"HTTP/1.1 400")
-    wait_until(lambda: own_service.lines(level="WARNING", request_id="-"))
-    assert len(own_service.lines(request_id="another")) == 1
+    wait_until(lambda: own_service.log_lines(level="WARNING", request_id="-"))
+    assert len(own_service.log_lines(request_id="another")) == 1
 
 
 def test_all_processes_of_the_api_count_together(own_service):
@@ -102,7 +102,7 @@ def test_metrics_follow_payouts(own_service):
     assert seen['payouts_oldest_seconds{status="NEW"}'] > 0
     port = free_port()
     own_service.start_worker(METRICS_PORT=str(port))
-    wait_until(lambda: own_service.lines(outcome="paid") and own_service.lines(attempt=2, outcome="unknown"))
+    wait_until(lambda: own_service.log_lines(outcome="paid") and own_service.log_lines(attempt=2, outcome="unknown"))
     seen = metrics(own_service.base)
     assert (seen['payouts_in_flight{status="NEW"}'], seen['payouts_in_flight{status="PROCESSING"}']) == (0, 1)
     seen = metrics(f"http://127.0.0.1:{port}")
@@ -123,11 +123,11 @@ def test_the_heart_beats_without_a_broker_and_a_database_and_stops_in_a_wedged_w
 
     beats()
     own_service.database.refuse()
-    wait_until(lambda: own_service.lines(logger="payouts.recovery", level="WARNING"))
+    wait_until(lambda: own_service.log_lines(logger="payouts.recovery", level="WARNING"))
     beats()
     beats()
     # Not one for each thread and each look.
-    told = Counter(line["message"] for line in own_service.lines(logger="payouts.recovery", level="WARNING"))
+    told = Counter(line["message"] for line in own_service.log_lines(logger="payouts.recovery", level="WARNING"))
     assert max(told.values()) < 4
     os.killpg(worker.pid, signal.SIGSTOP)
     os.waitpid(worker.pid, os.WUNTRACED)
@@ -163,12 +163,12 @@ def test_without_a_worker_the_smoke_test_fails(own_service):
     [
         NO_BROKER,
         "a black hole",
-        pytest.param(re.sub(":[^:]*@", ":wrong@", BROKER), marks=over_rabbitmq),
-        pytest.param(f"{BROKER}none", marks=over_rabbitmq),
+        pytest.param(re.sub(":[^:]*@", ":wrong@", BROKER_URL), marks=over_rabbitmq),
+        pytest.param(f"{BROKER_URL}none", marks=over_rabbitmq),
     ],
 )
-def test_without_a_broker_the_smoke_test_fails_in_time(own_service, black_hole, url):
-    url = black_hole if url == "a black hole" else url
+def test_without_a_broker_the_smoke_test_fails_in_time(own_service, silent_broker, url):
+    url = silent_broker if url == "a black hole" else url
     done = own_service.manage("check_worker", "--timeout", "3", CELERY_BROKER_URL=url)
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: No worker has answered: ")
@@ -176,12 +176,12 @@ def test_without_a_broker_the_smoke_test_fails_in_time(own_service, black_hole, 
 
 
 def test_stuck_payouts_are_listed_and_failed_ones_tried_again(service):
-    payout = service.until(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
+    payout = service.wait_for(service.post(recipient_details={"number": REFUSED_NUMBER}), "FAILED")
     done = service.manage("payouts", "retry", payout["id"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    wait_until(lambda: service.lines(payout=payout["id"], outcome="refused", attempt=2))
+    wait_until(lambda: service.log_lines(payout=payout["id"], outcome="refused", attempt=2))
     changes = call("GET", f"{service.payouts}{payout['id']}/history/").json()["results"]
     [by] = [change["changed_by"] for change in changes if change["changes"].get("status") == "NEW"][1:]
     user, request_id = re.fullmatch(r"command payouts retry, user (\w+), (\w+)", by).groups()
     assert user
-    assert {line["attempt"] for line in service.lines(request_id=request_id)} == {2}
+    assert {line["attempt"] for line in service.log_lines(request_id=request_id)} == {2}

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.acceptance.service import QUOTE_THE_CARD, call, served, wait_until
+from tests.acceptance.service import QUOTE_THE_CARD, call, deployed, wait_until
 
 CARD = "5105105105105100"
 GROUPS = ("5105", "1051", "0510", "5100")
@@ -73,8 +73,8 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def watched(migrated, collector):
-    with served(migrated, **collector.settings) as service:
+def watched(migrated_database, collector):
+    with deployed(migrated_database, **collector.settings) as service:
         service.start_api()
         service.start_worker()
         yield service
@@ -122,7 +122,7 @@ def test_neither_is_imported_where_it_is_not_asked_for(own_service):
     own_service.environment["PYTHONPROFILEIMPORTTIME"] = "1"
     own_service.start_api()
     own_service.start_worker()
-    own_service.until(own_service.post(), "COMPLETED")
+    own_service.wait_for(own_service.post(), "COMPLETED")
     imported = {line.split("|")[-1].strip() for line in own_service.output().splitlines() if "|" in line}
     assert {"runtime.telemetry", "payouts.api.views", "celery.worker.loops"} <= imported
     # Redis's client looks for OpenTelemetry's metrics by itself.

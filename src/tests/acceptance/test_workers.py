@@ -1,4 +1,4 @@
-"""What workers do with what an API has taken. They are killed, frozen and told to stop; the API is the same for all."""
+"""Workers that are killed, frozen and stopped, while one API takes the payouts for all tests."""
 
 import os
 import shutil
@@ -8,49 +8,50 @@ from uuid import uuid4
 import pytest
 
 from payouts.gateways.sandbox import REFUSED_NUMBER
-from tests.acceptance.service import HASTY, NO_BROKER, call, served, wait_until
+from tests.acceptance.service import NO_BROKER, SHORT_TIMES, call, deployed, wait_until
 from tests.local import filesystem_broker, free_port
 
 
 @pytest.fixture(scope="module")
-def with_api(migrated):
-    with served(migrated) as service:
+def api_service(migrated_database):
+    with deployed(migrated_database) as service:
         service.start_api()
         yield service
 
 
 @pytest.fixture
-def own_workers(with_api):
-    """Which they are is for the test to say; no payout and no message waits for them."""
-    service = with_api.apart()
+def own_workers(api_service):
+    """The shared API without a worker. The test starts its own; no payout and no message waits for them."""
+    service = api_service.clone()
     yield service
     service.kill()
-    with_api.forget()
+    api_service.clear()
 
 
 @pytest.fixture
-def hasty(own_workers, gateway):
-    own_workers.environment |= {**HASTY, "PAYOUT_GATEWAY": "http", "PAYOUT_GATEWAY_URL": gateway.url}
+def quick_workers(own_workers, gateway):
+    """The same with short leases and the reference gateway."""
+    own_workers.environment |= {**SHORT_TIMES, "PAYOUT_GATEWAY": "http", "PAYOUT_GATEWAY_URL": gateway.url}
     return own_workers
 
 
-def test_a_message_alone_is_enough(own_workers):
+def test_a_message_alone_gets_a_payout_paid(own_workers):
     payout = own_workers.post()
     own_workers.purge()
     own_workers.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
     own_workers.ring(payout["id"])
-    own_workers.until(payout, "COMPLETED")
+    own_workers.wait_for(payout, "COMPLETED")
 
 
-def test_a_worker_that_breaks_down_ends(own_workers, tmp_path):
+def test_a_worker_that_breaks_down_exits_with_an_error(own_workers, tmp_path):
     worker = own_workers.start_worker(CELERY_BROKER_URL=filesystem_broker(tmp_path / "broker"))
-    wait_until(lambda: own_workers.lines(logger="celery.apps.worker"))
+    wait_until(lambda: own_workers.log_lines(logger="celery.apps.worker"))
     shutil.rmtree(tmp_path / "broker")
     assert worker.wait(30) == 1
-    assert own_workers.lines(message="stops")
+    assert own_workers.log_lines(message="stops")
 
 
-def test_a_replay_and_a_retry_ring_again(own_workers):
+def test_a_replay_and_a_retry_send_a_message(own_workers):
     own_workers.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
     request = {"amount": "1", "currency": "USD", "recipient_details": {"number": REFUSED_NUMBER}}
 
@@ -61,54 +62,54 @@ def test_a_replay_and_a_retry_ring_again(own_workers):
     own_workers.purge()
     own_workers.start_worker()
     assert post().status == 200
-    own_workers.until(payout, "FAILED")
+    own_workers.wait_for(payout, "FAILED")
     call("PATCH", f"{own_workers.payouts}{payout['id']}/", {"status": "NEW", "recipient_details": {"a": 1}})
-    own_workers.until(payout, "COMPLETED")
+    own_workers.wait_for(payout, "COMPLETED")
 
 
-def test_a_slow_gateway_shows_each_status_on_the_way(own_workers):
+def test_the_api_shows_each_status_on_the_way(own_workers):
     payout = own_workers.post()
     assert own_workers.get(payout)["status"] == "NEW"
     own_workers.start_worker(SANDBOX_DELAY="1")
-    own_workers.until(payout, "PROCESSING")
-    own_workers.until(payout, "COMPLETED")
+    own_workers.wait_for(payout, "PROCESSING")
+    own_workers.wait_for(payout, "COMPLETED")
 
 
-def test_a_deleted_or_settled_payout_never_reaches_the_gateway(hasty, gateway):
-    deleted, settled, other = (hasty.post() for _ in range(3))
-    assert call("DELETE", f"{hasty.payouts}{deleted['id']}/").status == 204
-    assert call("PATCH", f"{hasty.payouts}{settled['id']}/", {"status": "COMPLETED"}).status == 200
-    hasty.start_worker()
-    hasty.until(other, "COMPLETED")
-    assert [gateway.paid(payout) for payout in (deleted, settled, other)] == [0, 0, 1]
+def test_a_deleted_or_settled_payout_never_reaches_the_gateway(quick_workers, gateway):
+    deleted, settled, other = (quick_workers.post() for _ in range(3))
+    assert call("DELETE", f"{quick_workers.payouts}{deleted['id']}/").status == 204
+    assert call("PATCH", f"{quick_workers.payouts}{settled['id']}/", {"status": "COMPLETED"}).status == 200
+    quick_workers.start_worker()
+    quick_workers.wait_for(other, "COMPLETED")
+    assert [gateway.payments(payout) for payout in (deleted, settled, other)] == [0, 0, 1]
 
 
-def test_a_gateway_of_many_moods_pays_each_once(hasty, gateway):
-    gateway.modes("ok", "ok", "slow", "500", "broken", "drop", "409", "401", "202", "page", "drip", "hang")
-    hasty.start_worker()
-    made = [hasty.post() for _ in range(40)]
+def test_a_gateway_that_misbehaves_pays_each_payout_once(quick_workers, gateway):
+    gateway.set_modes("ok", "ok", "slow", "500", "broken", "drop", "409", "401", "202", "page", "drip", "hang")
+    quick_workers.start_worker()
+    payouts = [quick_workers.post() for _ in range(40)]
     wait_until(lambda: sum(entry["paid"] for entry in gateway.ledger()) > 20)
-    gateway.modes("ok")
-    wait_until(lambda: hasty.statuses(made) == {"COMPLETED": 40}, 60)
-    assert [gateway.paid(payout) for payout in made] == [1] * 40
+    gateway.set_modes("ok")
+    wait_until(lambda: quick_workers.statuses(payouts) == {"COMPLETED": 40}, 60)
+    assert [gateway.payments(payout) for payout in payouts] == [1] * 40
 
 
-def test_forty_payouts_whose_gateway_hangs_do_not_delay_the_others(hasty, gateway):
-    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
-    hanging = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(40)]
-    hasty.database.rows(
+def test_forty_payouts_whose_gateway_hangs_do_not_delay_the_others(quick_workers, gateway):
+    quick_workers.environment["CELERY_BROKER_URL"] = NO_BROKER
+    hanging = [quick_workers.post(recipient_details={"mode": "hang"}) for _ in range(40)]
+    quick_workers.database.rows(
         "UPDATE payouts_payout SET status = 'PROCESSING', attempt = 1, due_at = now() - interval '1 hour'"
         " WHERE id = ANY(%s) RETURNING id",
         [payout["id"] for payout in hanging],
     )
-    others = [hasty.post() for _ in range(20)]
-    hasty.start_worker()
-    wait_until(lambda: hasty.statuses(others) == {"COMPLETED": 20})
+    others = [quick_workers.post() for _ in range(20)]
+    quick_workers.start_worker()
+    wait_until(lambda: quick_workers.statuses(others) == {"COMPLETED": 20})
     attempts = "SELECT count(*) FROM payouts_payout WHERE id = ANY(%s) AND attempt > 1"
-    assert hasty.database.rows(attempts, [payout["id"] for payout in hanging])[0][0] < 40
+    assert quick_workers.database.rows(attempts, [payout["id"] for payout in hanging])[0][0] < 40
 
 
-def test_the_heart_beats_while_much_is_made_good(own_workers, tmp_path):
+def test_the_heartbeat_goes_on_during_a_long_recovery(own_workers, tmp_path):
     own_workers.environment |= {"CELERY_BROKER_URL": NO_BROKER, "PAYOUT_RECOVERY_INTERVAL": "0.5"}
     for _ in range(40):
         own_workers.post()
@@ -125,34 +126,36 @@ def test_the_heart_beats_while_much_is_made_good(own_workers, tmp_path):
         assert own_workers.database.rows(f"SELECT FROM payouts_payout WHERE {due}")
 
 
-def test_what_a_killed_worker_had_in_hand_is_paid_once(hasty, gateway):
-    worker = hasty.start_worker()
-    made = [hasty.post(recipient_details={"mode": "hang"}) for _ in range(4)]
-    wait_until(lambda: len({entry["payout"] for entry in gateway.ledger()} & {payout["id"] for payout in made}) == 4)
+def test_the_payouts_of_a_killed_worker_are_paid_once(quick_workers, gateway):
+    worker = quick_workers.start_worker()
+    payouts = [quick_workers.post(recipient_details={"mode": "hang"}) for _ in range(4)]
+    wait_until(lambda: len({entry["payout"] for entry in gateway.ledger()} & {payout["id"] for payout in payouts}) == 4)
     os.killpg(worker.pid, signal.SIGKILL)
-    # The gateway had booked them; it will say so when it is asked again.
-    hasty.database.rows(
+    # The gateway has booked them. Without the mode it will say so to the next worker.
+    quick_workers.database.rows(
         "UPDATE payouts_payout SET recipient_details = '{\"a\": 1}' WHERE id = ANY(%s) RETURNING id",
-        [payout["id"] for payout in made],
+        [payout["id"] for payout in payouts],
     )
-    hasty.start_worker()
-    wait_until(lambda: hasty.statuses(made) == {"COMPLETED": 4})
-    assert [gateway.paid(payout) for payout in made] == [1] * 4
+    quick_workers.start_worker()
+    wait_until(lambda: quick_workers.statuses(payouts) == {"COMPLETED": 4})
+    assert [gateway.payments(payout) for payout in payouts] == [1] * 4
 
 
-def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(hasty, gateway):
+def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(quick_workers, gateway):
     port = str(free_port())
-    frozen = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox", METRICS_PORT=port)
-    payout = hasty.post()
-    hasty.until(payout, "PROCESSING")
+    frozen = quick_workers.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox", METRICS_PORT=port)
+    payout = quick_workers.post()
+    quick_workers.wait_for(payout, "PROCESSING")
     os.killpg(frozen.pid, signal.SIGSTOP)
-    hasty.start_worker()
-    done = hasty.until(payout, "COMPLETED")
+    quick_workers.start_worker()
+    completed = quick_workers.wait_for(payout, "COMPLETED")
     os.killpg(frozen.pid, signal.SIGCONT)
-    dropped = {"message": "was overtaken, its outcome is dropped", "outcome": "paid", "level": "ERROR"}
-    wait_until(lambda: hasty.lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **dropped))
-    assert hasty.get(payout) == done
-    assert (done["attempt"], gateway.paid(payout)) == (2, 1)
+    fields = {"message": "was overtaken, its outcome is dropped", "outcome": "paid", "level": "ERROR"}
+    wait_until(
+        lambda: quick_workers.log_lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **fields)
+    )
+    assert quick_workers.get(payout) == completed
+    assert (completed["attempt"], gateway.payments(payout)) == (2, 1)
     assert "\npayouts_dropped_payments_total 1.0\n" in call("GET", f"http://127.0.0.1:{port}/metrics").body.decode()
 
 
@@ -163,55 +166,55 @@ WHEN (NEW.comment = 'slow' AND NEW.status = 'PROCESSING' AND NEW.attempt = 1) EX
 """
 
 
-def test_a_worker_whose_claim_took_most_of_its_lease_does_not_ask(hasty, gateway):
-    with hasty.database.connect() as connection:
+def test_a_worker_whose_claim_took_most_of_its_lease_does_not_ask_the_gateway(quick_workers, gateway):
+    with quick_workers.database.connect() as connection:
         connection.execute(SLOW_FIRST_CLAIM)
-    hasty.start_worker()
-    payout = hasty.post(comment="slow")
-    assert hasty.until(payout, "COMPLETED")["attempt"] == 2
-    assert hasty.lines(message="woke too late to ask the gateway", payout=payout["id"], attempt=1)
+    quick_workers.start_worker()
+    payout = quick_workers.post(comment="slow")
+    assert quick_workers.wait_for(payout, "COMPLETED")["attempt"] == 2
+    assert quick_workers.log_lines(message="woke too late to ask the gateway", payout=payout["id"], attempt=1)
     [entry] = [entry for entry in gateway.ledger() if entry["payout"] == payout["id"]]
     assert entry["calls"] == 1
 
 
-def test_a_message_that_nobody_can_read_ends_no_worker(own_workers):
+def test_an_unreadable_message_ends_no_worker(own_workers):
     worker = own_workers.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
-    # Then the queue is there.
-    own_workers.until(own_workers.post(), "COMPLETED")
+    # From now on the queue exists.
+    own_workers.wait_for(own_workers.post(), "COMPLETED")
     headers, body = {"task": "payouts.process", "id": "1"}, [[str(uuid4())], {}, {}]
     unreadable = [({"id": 1}, headers), (1, headers), (body[:2], headers), (headers, {"task": ["payouts.process"]})]
     unreadable += [(body, {"task": "payouts.process"}), (body, {**headers, "timelimit": "1"}), ({"task": "1"}, {})]
     with own_workers.connect() as connection:
-        for message, its_headers in unreadable:
-            connection.Producer().publish(message, routing_key=own_workers.queue, headers=its_headers)
+        for content, properties in unreadable:
+            connection.Producer().publish(content, routing_key=own_workers.queue, headers=properties)
     wait_until(lambda: own_workers.output().count("deleted unknown message") == len(unreadable), log=own_workers.log)
-    own_workers.until(own_workers.post(), "COMPLETED")
+    own_workers.wait_for(own_workers.post(), "COMPLETED")
     assert worker.poll() is None
 
 
-def test_a_terminated_worker_finishes_what_it_has_in_hand(own_workers):
+def test_a_terminated_worker_finishes_its_payout(own_workers):
     worker = own_workers.start_worker(SANDBOX_DELAY="1")
     payout = own_workers.post()
-    own_workers.until(payout, "PROCESSING")
+    own_workers.wait_for(payout, "PROCESSING")
     assert own_workers.stop(worker) == 0
     assert own_workers.get(payout)["status"] == "COMPLETED"
 
 
-def test_a_terminated_worker_waits_for_what_recovery_has_in_hand(hasty):
-    hasty.environment["CELERY_BROKER_URL"] = NO_BROKER
-    payout = hasty.post()
-    worker = hasty.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox")
-    hasty.until(payout, "PROCESSING")
-    assert hasty.stop(worker) == 0
-    assert hasty.get(payout)["status"] == "COMPLETED"
+def test_a_terminated_worker_finishes_the_payout_of_its_recovery(quick_workers):
+    quick_workers.environment["CELERY_BROKER_URL"] = NO_BROKER
+    payout = quick_workers.post()
+    worker = quick_workers.start_worker(SANDBOX_DELAY="1", PAYOUT_GATEWAY="sandbox")
+    quick_workers.wait_for(payout, "PROCESSING")
+    assert quick_workers.stop(worker) == 0
+    assert quick_workers.get(payout)["status"] == "COMPLETED"
 
 
-def test_a_terminated_worker_begins_nothing_more(own_workers):
+def test_a_terminated_worker_starts_no_payout(own_workers):
     for _ in range(12):
         own_workers.post()
     worker = own_workers.start_worker(SANDBOX_DELAY="5", PAYOUT_RECOVERY_INTERVAL="1")
     count = "SELECT status, count(*) FROM payouts_payout GROUP BY 1"
-    # Four that were rung for, four that recovery took a little later, and four whose messages the worker has.
+    # Four came by message, and four more by recovery. The worker holds the messages of the last four.
     wait_until(lambda: dict(own_workers.database.rows(count)) == {"PROCESSING": 8, "NEW": 4})
     assert own_workers.stop(worker) == 0
     assert dict(own_workers.database.rows(count)) == {"COMPLETED": 8, "NEW": 4}

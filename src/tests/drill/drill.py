@@ -1,8 +1,8 @@
 """
-`make drill`: everything that can die dies, several times, alone and together, while payouts are asked for.
+`make drill`: everything that can die dies several times, alone and together, while clients send payouts.
 
-At the end each accepted payout must have been paid exactly once, or refused, or settled by hand. SEED=… repeats a run,
-and BROKER=redis holds it with Redis in place of RabbitMQ.
+At the end each accepted payout must have been paid exactly once, or refused, or settled by hand. SEED=… repeats a run.
+BROKER=redis uses Redis in place of RabbitMQ.
 """
 
 import os
@@ -18,25 +18,24 @@ from uuid import uuid4
 
 import pytest
 
-from payouts import machine
 from tests.acceptance.service import Answer, call, wait_until
 from tests.drill.world import World
+from tests.make import LEGAL_MOVES
 
 SEED = int(os.environ.get("SEED") or random.randrange(10**6))
 ROUNDS = int(os.environ.get("ROUNDS") or 2)
-CLIENTS = 4
+CLIENT_COUNT = 4
 PAUSE = 0.05
 REST_SECONDS = 120
-# One for each thread of two API processes and of two workers, and the one that asks.
+# One for each thread of two API processes and of two workers, and one for the drill.
 MOST_CONNECTIONS = 2 * 4 + 2 * 12 + 1
-EXPECTED = {200, 201, 204, 404, 409, 410, 503}
-LEGAL = {(row.source, row.target) for row in machine.TRANSITIONS if row.source != row.target}
+EXPECTED_ANSWERS = {200, 201, 204, 404, 409, 410, 503}
 CARD = {"number": "4111111111111111"}
 REFUSED_CARD = {"number": "4000000000000002"}
 
 
 class Client(threading.Thread):
-    """Asks for payouts, and cancels, settles, corrects, deletes and sends back some."""
+    """Sends payouts. Cancels, settles, corrects, deletes and sends back some of them."""
 
     def __init__(self, world: World, seed: int, ending: threading.Event) -> None:
         super().__init__()
@@ -73,21 +72,22 @@ class Client(threading.Thread):
             self.accepted.append(answer.json()["id"])
 
     def post_with_key(self) -> None:
-        """Asks again by the key until there is an answer, and sometimes when there was one."""
-        key, request, asked = uuid4().hex, self.request(), 0
+        """Repeats the request until it is answered, and sometimes once more."""
+        key, request, count = uuid4().hex, self.request(), 0
         while not self.ending.is_set():
             answer = self.call("POST", "", request, **{"Idempotency-Key": key})
-            asked += 1
+            count += 1
             if answer and answer.status in (200, 201):
                 self.by_key[key].add(answer.json()["id"])
-                if asked > 1 or self.chance.random() < 0.7:
+                if count > 1 or self.chance.random() < 0.7:
                     return
             time.sleep(PAUSE)
 
-    def some(self, status: str) -> str | None:
+    def choose(self, status: str) -> str | None:
+        """The path of a payout that has this status."""
         page = self.call("GET", f"?page_size=20&status={status}")
-        found = page.json()["results"] if page and page.status == 200 else []
-        return f"{self.chance.choice(found)['id']}/" if found else None
+        payouts = page.json()["results"] if page and page.status == 200 else []
+        return f"{self.chance.choice(payouts)['id']}/" if payouts else None
 
     def change(self) -> None:
         change = self.chance.choice(
@@ -99,19 +99,19 @@ class Client(threading.Thread):
                 {"comment": "changed"},
             ]
         )
-        if one := self.some(self.chance.choice(["NEW", "NEW", "NEW", "PROCESSING", "COMPLETED"])):
-            self.call("PATCH", one, change)
+        if path := self.choose(self.chance.choice(["NEW", "NEW", "NEW", "PROCESSING", "COMPLETED"])):
+            self.call("PATCH", path, change)
 
     def delete(self) -> None:
-        if one := self.some(self.chance.choice(["NEW", "COMPLETED", "PROCESSING"])):
-            self.call("DELETE", one)
+        if path := self.choose(self.chance.choice(["NEW", "COMPLETED", "PROCESSING"])):
+            self.call("DELETE", path)
 
     def send_back(self) -> None:
-        if one := self.some("FAILED"):
-            self.call("PATCH", one, {"status": "NEW", "recipient_details": CARD})
+        if path := self.choose("FAILED"):
+            self.call("PATCH", path, {"status": "NEW", "recipient_details": CARD})
 
     def ring_twice(self) -> None:
-        """Every message may be delivered twice."""
+        """Sends a second message for each of ten payouts."""
         page = self.call("GET", "?page_size=10")
         with suppress(Exception):
             if page and page.status == 200 and self.world.broker.is_up():
@@ -126,14 +126,14 @@ def world(tmp_path):
 
 
 def census(world):
-    """What would grow if something leaked."""
+    """The numbers that would grow if something leaked."""
     resident = {}
     for name, process in (("api", world.api), ("worker 1", world.workers[0]), ("worker 2", world.workers[1])):
         lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
         status = dict(line.split(":", 1) for line in lines)
         resident[f"{name}: MB"] = int(status["VmRSS"].split()[0]) // 1024
         resident[f"{name}: threads"] = int(status["Threads"])
-    connections = world.ground.rows("SELECT count(*) FROM pg_stat_activity WHERE datname = 'payouts'")
+    connections = world.postgres.rows("SELECT count(*) FROM pg_stat_activity WHERE datname = 'payouts'")
     return resident | {"connections to PostgreSQL": connections[0][0], **world.broker.census()}
 
 
@@ -144,7 +144,7 @@ def break_things(world, chance, log):
         together = [faults.pop() for _ in range(min(len(faults), chance.choice([1, 1, 2])))]
         kinds = {fault.__name__.split("_")[1] for fault in together}
         if len(kinds) < len(together):
-            # One thing is not broken in two ways at once.
+            # Both would break the same thing.
             faults.insert(0, together.pop())
         log(" and ".join(fault.__name__.replace("_", " ") for fault in together))
         failures = []
@@ -155,55 +155,55 @@ def break_things(world, chance, log):
             except BaseException as error:  # noqa: BLE001
                 failures.append(error)
 
-        running = [threading.Thread(target=run, args=(fault,)) for fault in together]
-        for thread in running:
+        threads = [threading.Thread(target=run, args=(fault,)) for fault in together]
+        for thread in threads:
             thread.start()
-        for thread in running:
+        for thread in threads:
             thread.join()
         assert not failures, failures
         time.sleep(chance.uniform(0.2, 2))
 
 
-def at_rest(world):
-    waiting = "SELECT count(*) FROM payouts_payout WHERE deleted_at IS NULL AND status IN ('NEW', 'PROCESSING')"
-    return world.ground.rows(waiting) == [(0,)]
+def is_at_rest(world):
+    query = "SELECT count(*) FROM payouts_payout WHERE deleted_at IS NULL AND status IN ('NEW', 'PROCESSING')"
+    return world.postgres.rows(query) == [(0,)]
 
 
-def histories(world):
-    """The statuses that each payout went through, and who brought it into each."""
-    lives = defaultdict(list)
+def read_histories(world):
+    """The changes of each payout: its new status, who made the change, the new values and the operation."""
+    histories = defaultdict(list)
     query = "SELECT payout_id, changed_by, changes, operation FROM payouts_payoutchange ORDER BY id"
-    for payout, changed_by, changes, operation in world.ground.rows(query):
-        lives[str(payout)].append((changes.get("status"), changed_by.split()[0], changes, operation))
-    return lives
+    for payout, changed_by, changes, operation in world.postgres.rows(query):
+        histories[str(payout)].append((changes.get("status"), changed_by.split()[0], changes, operation))
+    return histories
 
 
-def completed_by_worker(change):
+def is_payment(change):
     status, by, *_ = change
     return status == "COMPLETED" and by in ("worker", "recovery")
 
 
-def assert_legal(life):
+def assert_legal(history):
     status = None
-    for new, _by, changes, operation in life:
+    for new, _by, changes, operation in history:
         if operation == "INSERT":
-            assert (status, new) == (None, "NEW"), life
+            assert (status, new) == (None, "NEW"), history
         elif changes.keys() & {"amount", "currency", "recipient_details", "user_id"}:
-            assert status == "NEW" or (status, new) == ("FAILED", "NEW"), life
+            assert status == "NEW" or (status, new) == ("FAILED", "NEW"), history
         if operation != "INSERT" and new:
-            assert (status, new) in LEGAL, life
+            assert (status, new) in LEGAL_MOVES, history
         status = new or status
 
 
-def leaks(world):
+def check_for_leaks(world):
     service = world.service
     lines = service.output().splitlines()
     metrics = call("GET", f"{service.base}/metrics").body.decode()
     secrets = [service.environment[name] for name in ("SECRET_KEY", "PAYOUT_GATEWAY_TOKEN")]
     for secret in (CARD["number"], REFUSED_CARD["number"], *secrets):
         assert not [text for text in (*lines, metrics) if secret in text]
-    written = sum(line.startswith("{") for line in lines)
-    return f"no card number and no secret in {len(lines)} lines of the log, {written} of them JSON"
+    json_lines = sum(line.startswith("{") for line in lines)
+    return f"no card number and no secret in {len(lines)} lines of the log, {json_lines} of them JSON"
 
 
 def test_nothing_is_lost_paid_twice_or_stuck(world):
@@ -214,60 +214,61 @@ def test_nothing_is_lost_paid_twice_or_stuck(world):
 
     log(f"seed {SEED}")
     ending = threading.Event()
-    clients = [Client(world, SEED + number, ending) for number in range(CLIENTS)]
-    world_before: dict[str, int] = {}
+    clients = [Client(world, SEED + number, ending) for number in range(CLIENT_COUNT)]
+    census_before: dict[str, int] = {}
     for client in clients:
         client.start()
     try:
         wait_until(lambda: world.service.output().count(" ready.") == 2)
         time.sleep(5)
-        world_before = census(world)
+        census_before = census(world)
         break_things(world, random.Random(SEED), log)
     finally:
         ending.set()
         for client in clients:
             client.join()
-    log("everything is well again")
-    wait_until(lambda: at_rest(world), REST_SECONDS)
+    log("everything works again")
+    wait_until(lambda: is_at_rest(world), REST_SECONDS)
     log("everything is at rest")
     time.sleep(2)
-    world_after = census(world)
+    census_after = census(world)
 
-    rows = {
-        str(key): (f"{status}, deleted" if deleted else status, f"{amount}", submission)
-        for key, status, deleted, amount, submission in world.ground.rows(
+    payouts = {
+        str(pk): (f"{status}, deleted" if deleted else status, f"{amount}", submission)
+        for pk, status, deleted, amount, submission in world.postgres.rows(
             "SELECT id, status, deleted_at, amount, submission FROM payouts_payout"
         )
     }
-    accepted = {key for client in clients for key in client.accepted}
+    accepted = {pk for client in clients for pk in client.accepted}
     by_key = {key: ids for client in clients for key, ids in client.by_key.items()}
     answers = sum((client.answers for client in clients), Counter())
     payments: Counter[tuple[str, str]] = Counter()
     for entry in world.gateway.ledger():
         payments[entry["payout"], entry["amount"]] += entry["paid"]
-    lives = histories(world)
-    by_worker = {key for key, life in lives.items() if any(completed_by_worker(change) for change in life)}
+    histories = read_histories(world)
+    by_worker = {pk for pk, history in histories.items() if any(is_payment(change) for change in history)}
 
-    assert accepted <= rows.keys()
-    assert all(len(ids) == 1 and ids <= rows.keys() for ids in by_key.values())
-    log(f"1. {len(accepted)} payouts with a 201, and {len(by_key)} by key, are all there; {len(rows)} in all")
+    assert accepted <= payouts.keys()
+    assert all(len(ids) == 1 and ids <= payouts.keys() for ids in by_key.values())
+    log(f"1. {len(accepted)} payouts with a 201, and {len(by_key)} by key, are all there; {len(payouts)} in all")
     paid = +payments
-    assert paid == Counter((key, rows[key][1]) for key in by_worker)
+    assert paid == Counter((pk, payouts[pk][1]) for pk in by_worker)
     log(f"2. {len(paid)} payments, one with its amount for each payout that a worker completed, none for another")
-    assert at_rest(world)
-    log(f"3. nothing waits: {dict(Counter(status for status, *_ in rows.values()))}")
-    for life in lives.values():
-        assert_legal(life)
-    assert lives.keys() == rows.keys()
-    log(f"4. {sum(map(len, lives.values()))} changes, all legal; {sum(s - 1 for *_, s in rows.values())} sent back")
-    log(f"5. before {world_before}")
-    log(f"   after  {world_after}")
-    for name, before in world_before.items():
-        # Each thread of the API has one or two connections to Redis, or none yet.
+    assert is_at_rest(world)
+    log(f"3. nothing waits: {dict(Counter(status for status, *_ in payouts.values()))}")
+    for history in histories.values():
+        assert_legal(history)
+    assert histories.keys() == payouts.keys()
+    sent_back = sum(submission - 1 for *_, submission in payouts.values())
+    log(f"4. {sum(map(len, histories.values()))} changes, all legal; {sent_back} sent back")
+    log(f"5. before {census_before}")
+    log(f"   after  {census_after}")
+    for name, before in census_before.items():
+        # Each thread of the API opens up to two connections to Redis, and may have opened none before.
         spare = 40 if name.endswith("MB") else 16 if "Redis" in name else 8
         most = MOST_CONNECTIONS if "PostgreSQL" in name else before + spare
-        assert world_after[name] <= most, name
-    assert answers.keys() - {"none"} <= EXPECTED, answers
-    log(f"6. {leaks(world)}")
+        assert census_after[name] <= most, name
+    assert answers.keys() - {"none"} <= EXPECTED_ANSWERS, answers
+    log(f"6. {check_for_leaks(world)}")
     log(f"answers: {dict(answers)}")
     log("held")

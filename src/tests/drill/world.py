@@ -1,4 +1,4 @@
-"""The service with servers of its own, and all that can be done to them."""
+"""The service on servers of its own, and the faults that the drill makes."""
 
 import os
 import random
@@ -13,11 +13,11 @@ from typing import Any
 
 from kombu import Connection
 
-from tests.acceptance.service import Gateway, Ground, Redis, Service, wait_until
+from tests.acceptance.service import Gateway, OwnPostgres, Redis, Service, wait_until
 from tests.local import free_port
 
 LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
-MOODS = ("slow", "refuse", "500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken")
+MODES = ("slow", "refuse", "500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken")
 
 
 class RabbitMQ:
@@ -91,11 +91,11 @@ class RabbitMQ:
 class World:
     def __init__(self, folder: Path, chance: random.Random) -> None:
         self.chance = chance
-        self.ground = Ground(folder / "postgres", "-c", "max_connections=200")
+        self.postgres = OwnPostgres(folder / "postgres", "-c", "max_connections=200")
         self.broker = Redis() if os.environ.get("BROKER") == "redis" else RabbitMQ(folder / "rabbitmq")
         self.broker.start()
         self.gateway = Gateway()
-        self.service = Service(self.ground)
+        self.service = Service(self.postgres)
         self.service.environment |= {
             "CELERY_BROKER_URL": self.broker.url,
             "CELERY_TASK_DEFAULT_QUEUE": "payouts",
@@ -117,10 +117,10 @@ class World:
             process.wait()
         self.gateway.close()
         self.broker.kill()
-        self.ground.stop()
+        self.postgres.stop()
 
     def start(self, script: str, is_up: Callable[[int], bool]) -> subprocess.Popen[bytes]:
-        """As an orchestrator does, again and again: where there is no database, it ends at once."""
+        """Starts it again and again, as an orchestrator does: without a database it ends at once."""
         process = self.service.start(script)
         wait_until(lambda: process.poll() is not None or is_up(process.pid))
         return process if process.poll() is None else self.start(script, is_up)
@@ -129,19 +129,19 @@ class World:
         return self.start("entrypoint_http_api.sh", lambda _pid: self.service.is_ready())
 
     def start_worker(self) -> subprocess.Popen[bytes]:
-        # Until Celery listens to it, which it does before recovery has its threads, Python itself ends by SIGTERM.
+        # Waits for recovery's threads. Celery handles SIGTERM before it starts them; until then SIGTERM kills Python.
         return self.start("entrypoint_celery.sh", lambda pid: len([*Path(f"/proc/{pid}/task").iterdir()]) > 2)
 
-    def lasting(self, least: float, most: float) -> None:
+    def wait_between(self, least: float, most: float) -> None:
         time.sleep(self.chance.uniform(least, most))
 
-    # Each fault begins, lasts and ends in one call, and leaves the world as it found it.
+    # Each fault begins and ends in one call. After it everything works again.
 
     def a_worker_is_killed(self) -> None:
         number = self.chance.randrange(2)
         os.killpg(self.workers[number].pid, signal.SIGKILL)
         self.workers[number].wait()
-        self.lasting(0, 2)
+        self.wait_between(0, 2)
         self.workers[number] = self.start_worker()
 
     def a_worker_is_frozen_past_its_lease(self) -> None:
@@ -171,17 +171,17 @@ class World:
 
     def the_broker_is_killed(self) -> None:
         self.broker.kill()
-        self.lasting(0, 4)
+        self.wait_between(0, 4)
         self.broker.start()
 
     def the_broker_is_frozen(self) -> None:
         self.broker.signal(signal.SIGSTOP)
-        self.lasting(2, 6)
+        self.wait_between(2, 6)
         self.broker.signal(signal.SIGCONT)
 
     def the_broker_is_full(self) -> None:
         self.broker.fill()
-        self.lasting(1, 4)
+        self.wait_between(1, 4)
         self.broker.empty()
 
     def the_queue_is_deleted(self) -> None:
@@ -190,25 +190,25 @@ class World:
 
     def the_database_drops_its_connections(self) -> None:
         others = "FROM pg_stat_activity WHERE datname = 'payouts' AND pid <> pg_backend_pid()"
-        self.ground.rows(f"SELECT pg_terminate_backend(pid) {others}")
+        self.postgres.rows(f"SELECT pg_terminate_backend(pid) {others}")
 
     def the_database_restarts(self) -> None:
-        self.ground.stop()
-        self.lasting(0, 4)
-        self.ground.start()
+        self.postgres.stop()
+        self.wait_between(0, 4)
+        self.postgres.start()
 
     def the_database_crashes(self) -> None:
-        self.ground.crash()
-        self.lasting(0, 4)
-        self.ground.start()
+        self.postgres.crash()
+        self.wait_between(0, 4)
+        self.postgres.start()
 
-    def the_gateway_has_moods(self) -> None:
-        self.gateway.modes("ok", *self.chance.sample(MOODS, 4))
-        self.lasting(3, 6)
-        self.gateway.modes("ok")
+    def the_gateway_misbehaves(self) -> None:
+        self.gateway.set_modes("ok", *self.chance.sample(MODES, 4))
+        self.wait_between(3, 6)
+        self.gateway.set_modes("ok")
 
     def faults(self) -> list[Callable[[], None]]:
-        """Those of one kind share a lock: a thing is broken in one way at a time."""
+        """All faults. The second word of a name is the thing that breaks: a thing has one fault at a time."""
         return [
             self.a_worker_is_killed,
             self.a_worker_is_frozen_past_its_lease,
@@ -223,6 +223,6 @@ class World:
             self.the_database_drops_its_connections,
             self.the_database_restarts,
             self.the_database_crashes,
-            self.the_gateway_has_moods,
-            self.the_gateway_has_moods,
+            self.the_gateway_misbehaves,
+            self.the_gateway_misbehaves,
         ]
