@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms.fields import InvalidJSONInput
 from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from rest_framework.exceptions import ParseError
@@ -39,8 +38,11 @@ class DetailsField(forms.JSONField):
         return super().to_python(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """As it was typed: Django would write it anew, and no page can hold a lone surrogate."""
-        return InvalidJSONInput(data)
+        return data
+
+    def prepare_value(self, value: Any) -> Any:
+        """A text is what somebody has typed. Django would write it anew, and no page can hold a lone surrogate."""
+        return value if isinstance(value, str) else super().prepare_value(value)
 
 
 class TextField(forms.CharField):
@@ -83,7 +85,7 @@ class RetryForm(ReasonForm):
         required=False, min_value=AMOUNT_MIN, localize=True, widget=UnfoldAdminTextInputWidget
     )
     recipient_details = column("recipient_details").formfield(
-        form_class=DetailsField, required=False, widget=SHORT, initial=InvalidJSONInput("")
+        form_class=DetailsField, required=False, widget=SHORT, initial=""
     )
     field_order = ("amount", "recipient_details")
 
