@@ -4,7 +4,7 @@ from django.core.cache import cache
 from django.utils.crypto import salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from runtime.rest import Refused
+from runtime.rest import ApiError
 
 MAX_FAILURES = 10
 # How long a process remembers a failure, and a right password.
@@ -18,7 +18,7 @@ def cache_key(*parts: str | None) -> str:
 
 def refuse_after_failures(*keys: str) -> None:
     if any(cache.get(key, 0) >= MAX_FAILURES for key in keys):
-        raise Refused(429, _("Too many wrong passwords or tokens. Try again in a few minutes."), REMEMBERED_SECONDS)
+        raise ApiError(429, _("Too many wrong passwords or tokens. Try again in a few minutes."), REMEMBERED_SECONDS)
 
 
 def count_failure(*keys: str) -> None:

@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 from django.views.csrf import csrf_failure
 
-from runtime.rest import Refused
+from runtime.rest import ApiError
 
 
 def login(request: HttpRequest) -> HttpResponse:
@@ -14,7 +14,7 @@ def login(request: HttpRequest) -> HttpResponse:
         return reload_page()
     try:
         return admin.site.login(request)
-    except Refused as error:
+    except ApiError as error:
         headers = {"Retry-After": str(error.wait)}
         return HttpResponse(str(error), "text/plain; charset=utf-8", error.status_code, headers=headers)
 

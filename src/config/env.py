@@ -12,7 +12,7 @@ import environ
 from celery.utils.serialization import strtobool
 from kombu import Connection
 
-from runtime.start import NO_URL, refuse, stop_if_unusable
+from runtime.start import NO_URL, stop_if_unusable, stop_start
 
 
 def http_url(url: str) -> str:
@@ -43,7 +43,7 @@ class Env(environ.Env):
     def url_of(self, var: str, default: str, *schemes: str) -> str:
         url: str = self(var, default=default)
         if url and not url.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            refuse(var, f"it does not begin with {schemes[0]}://")
+            stop_start(var, f"it does not begin with {schemes[0]}://")
         return url
 
     def http_url(self, var: str) -> str:
@@ -63,18 +63,18 @@ class Env(environ.Env):
         """What is between its commas."""
         parts = [part.strip() for part in self.list(var, default=default)]
         if not all(re.fullmatch(form, part) for part in parts):
-            refuse(var, f"not all of it is like {form}")
+            stop_start(var, f"not all of it is like {form}")
         return parts
 
     def one_of(self, var: str, default: str, *values: str) -> str:
         value: str = self(var, default=default)
         if value not in values:
-            refuse(var, f"it is none of {', '.join(values)}")
+            stop_start(var, f"it is none of {', '.join(values)}")
         return value
 
     def between(self, var: str, default: Any, least: float, most: float) -> Any:
         # The type of `least` decides. `partial`, because environ reads 1e3 as 13 if the cast is `float` itself.
         value = self.get_value(var, cast=partial(type(least)), default=default)
         if not least <= value <= most:
-            refuse(var, f"it is not between {least} and {most}")
+            stop_start(var, f"it is not between {least} and {most}")
         return value

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.env import Env
-from runtime.start import refuse
+from runtime.start import stop_start
 
 DAY = 86_400
 SRC = Path(__file__).resolve().parent.parent
@@ -238,7 +238,7 @@ PAYOUT_GATEWAY_URL = env.http_url("PAYOUT_GATEWAY_URL")
 PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
 if not (PAYOUT_GATEWAY_TOKEN.isascii() and PAYOUT_GATEWAY_TOKEN.isprintable()):
     # A file often ends with a line break, which would end the headers of each payment.
-    refuse("PAYOUT_GATEWAY_TOKEN", "a header takes printable ASCII only")
+    stop_start("PAYOUT_GATEWAY_TOKEN", "a header takes printable ASCII only")
 PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
 PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
 PAYOUT_LEASE = timedelta(seconds=env.between("PAYOUT_LEASE", 60, 0.01, DAY))
@@ -246,7 +246,7 @@ PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.between("PAYOUT_RECOVERY_INTERV
 SANDBOX_DELAY = env.between("SANDBOX_DELAY", 0, 0.0, PAYOUT_GATEWAY_TIMEOUT)
 SANDBOX_FAILURE_RATE = env.between("SANDBOX_FAILURE_RATE", 0, 0.0, 1)
 if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
-    refuse("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
+    stop_start("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
 
 # Where they are empty, runtime.telemetry imports nothing.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -39,7 +39,7 @@ class Who(StrEnum):
     WORKER = "a worker"
     PERSON = "a person"
     SETTLER = "a person who may settle"
-    PROVIDER = "a person who may settle and has the provider's word"
+    PROVIDERS_WORD = "a person who may settle and has the provider's word"
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ TAKEN = {
     "note": "CASE status WHEN 'NEW' THEN '' ELSE note END",
 }
 ASK_LATER = FREE | {"due_at": f"{NOW} + %(again_in)s"}
-SETTLED = FREE | NOT_DUE | {"processed_at": NOW}
-# The new attempt number fences off the worker that may still be asking.
-SETTLED_FOR_THE_WORKER = SETTLED | {"attempt": "attempt + 1"}
+FINISHED = FREE | NOT_DUE | {"processed_at": NOW}
+# A worker that was frozen past its lease may still be asking. The new attempt number fences it off.
+FINISHED_AND_FENCED = FINISHED | {"attempt": "attempt + 1"}
 # A new submission is a new key for the gateway, which may replay its refusal of the old key for ever.
 SUBMITTED_ANEW = {
     "submission": "submission + 1",
@@ -79,21 +79,20 @@ SUBMITTED_ANEW = {
 TRANSITIONS = (
     Transition("claim", Status.NEW, Status.PROCESSING, Who.WORKER, TAKEN),
     Transition("claim", Status.PROCESSING, Status.PROCESSING, Who.WORKER, TAKEN),
-    Transition(Outcome.PAID, Status.PROCESSING, Status.COMPLETED, Who.WORKER, SETTLED),
-    Transition(Outcome.REFUSED, Status.PROCESSING, Status.FAILED, Who.WORKER, SETTLED),
+    Transition(Outcome.PAID, Status.PROCESSING, Status.COMPLETED, Who.WORKER, FINISHED),
+    Transition(Outcome.REFUSED, Status.PROCESSING, Status.FAILED, Who.WORKER, FINISHED),
     Transition(Outcome.UNKNOWN, Status.PROCESSING, Status.PROCESSING, Who.WORKER, ASK_LATER),
     Transition("cancel", Status.NEW, Status.CANCELLED, Who.PERSON, NOT_DUE),
-    Transition("settle", Status.NEW, Status.COMPLETED, Who.SETTLER, SETTLED),
-    Transition("settle", Status.NEW, Status.FAILED, Who.SETTLER, SETTLED),
-    Transition("settle_doubt", Status.PROCESSING, Status.COMPLETED, Who.PROVIDER, SETTLED_FOR_THE_WORKER),
-    Transition("settle_doubt", Status.PROCESSING, Status.FAILED, Who.PROVIDER, SETTLED_FOR_THE_WORKER),
+    Transition("settle", Status.NEW, Status.COMPLETED, Who.SETTLER, FINISHED),
+    Transition("settle", Status.NEW, Status.FAILED, Who.SETTLER, FINISHED),
+    Transition("settle_doubt", Status.PROCESSING, Status.COMPLETED, Who.PROVIDERS_WORD, FINISHED_AND_FENCED),
+    Transition("settle_doubt", Status.PROCESSING, Status.FAILED, Who.PROVIDERS_WORD, FINISHED_AND_FENCED),
     Transition("retry", Status.FAILED, Status.NEW, Who.PERSON, SUBMITTED_ANEW),
 )
 
-FINAL = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 PAID_OR_REFUSED = (Status.COMPLETED, Status.FAILED)
-# Nobody but its worker touches a PROCESSING payout, unless its outcome is in doubt.
-BY_HAND = (Who.PERSON, Who.SETTLER)
+# What people may do without the provider's word. It leads nowhere from PROCESSING, which belongs to the worker.
+PEOPLE = (Who.PERSON, Who.SETTLER)
 # What is to be paid: it can be changed only while the payout is NEW, or on its way back there.
 MONEY = ("user_id", "amount", "currency", "recipient_details")
 
@@ -125,8 +124,10 @@ def names(rows: Iterable[Transition]) -> tuple[str, ...]:
 def statuses_for(fields: Mapping[str, Any]) -> set[Status]:
     """The statuses in which a person may make this change."""
     target = fields.get("status")
-    by_hand = sources(transitions(target=target, who=BY_HAND)) if target else Status
-    allowed = {*by_hand} - {Status.PROCESSING}
+    if target:
+        allowed = {*sources(transitions(target=target, who=PEOPLE))}
+    else:
+        allowed = {status for status in Status if status != Status.PROCESSING}
     if fields.keys() & {*MONEY}:
         allowed &= {Status.FAILED if target == Status.NEW else Status.NEW}
     if ("failure_reason" in fields and target != Status.FAILED) or (
@@ -137,6 +138,10 @@ def statuses_for(fields: Mapping[str, Any]) -> set[Status]:
 
 
 def diagram() -> str:
-    """The table as Mermaid draws it."""
-    moves = [f"{row.source} --> {row.target}: {row.name.replace('_', ' ')}" for row in TRANSITIONS if row.source != row.target]
+    """The table as Mermaid draws it. The README shows it, and a test compares the two."""
+    moves = [
+        f"{row.source} --> {row.target}: {row.name.replace('_', ' ')}"
+        for row in TRANSITIONS
+        if row.source != row.target
+    ]
     return "\n    ".join(["stateDiagram-v2", f"[*] --> {Status.NEW}", *moves])

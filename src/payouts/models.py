@@ -39,7 +39,7 @@ class Currency(models.TextChoices):
     EUR = "EUR", _("Euro")
 
 
-# Which payouts must have a `due_at`, and which must have none.
+# Which payouts must have a `due_at`, and which must have none. A NEW one has it exactly when nothing holds it.
 DUE = Case(
     When(Q(deleted_at__isnull=False) | Q(status__in=[Status.FAILED, Status.CANCELLED]), then=Q(due_at=None)),
     When(status=Status.NEW, then=Exact(Q(due_at=None), ~Q(hold=""))),
@@ -55,7 +55,7 @@ def check(name: str, condition: Any) -> models.CheckConstraint:
 
 class Payout(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    external_id = models.TextField(null=True, editable=False)  # the caller's own reference
+    external_id = models.TextField(null=True, editable=False)  # reserved: the caller's own reference
     user_id = models.BigIntegerField(
         _("user"), null=True, blank=True, help_text=_("Whose payout it is in the caller's system.")
     )
@@ -75,20 +75,22 @@ class Payout(models.Model):
     failure_reason = models.TextField(
         _("failure reason"), blank=True, default="", db_default="", max_length=TEXT_MAX_LENGTH
     )
-    failure_code = models.TextField(default="", db_default="", editable=False)
+    failure_code = models.TextField(default="", db_default="", editable=False)  # reserved: the provider's code
     gateway_reference = models.TextField(
         _("gateway reference"), blank=True, default="", db_default="", max_length=REFERENCE_MAX_LENGTH
     )
     # Why its outcome is unknown, or why a person changed its status.
     note = models.TextField(_("note"), default="", db_default="", max_length=TEXT_MAX_LENGTH, editable=False)
 
-    pay_at = models.DateTimeField(null=True, editable=False)  # not before this time
-    hold = models.TextField(default="", db_default="", editable=False)  # why nobody may take it yet
+    # Both are reserved: not before this time, and why nobody may take it yet.
+    pay_at = models.DateTimeField(null=True, editable=False)
+    hold = models.TextField(default="", db_default="", editable=False)
     # When a worker is next to take it: a NEW one, one whose lease runs out then, or one that is to be asked about then.
     due_at = models.DateTimeField(null=True, editable=False)
     taken_at = models.DateTimeField(null=True, editable=False)  # set by claim, cleared by finish
 
-    # Which provider pays it and under which key, when it was first asked, and since when it has been working on it.
+    # Reserved for several providers: which of them pays it, under which key, when it was first asked, and since when it
+    # has been working on it.
     gateway = models.TextField(default="", db_default="", editable=False)
     gateway_key = models.TextField(default="", db_default="", editable=False)
     asked_at = models.DateTimeField(null=True, editable=False)

@@ -129,17 +129,17 @@ class PayoutQuerySet(models.QuerySet[Any]):
     def change(self, pk: UUID, fields: Mapping[str, Any], *, by: str, **seen: Any) -> bool:
         """Makes a person's change, if the payout's status allows it and the row is as the person has `seen` it."""
         statuses = statuses_for(fields)
-        return bool(statuses) and self.filter(status__in=statuses, **seen)._write(pk, fields, machine.BY_HAND, by)
+        return bool(statuses) and self.filter(status__in=statuses, **seen)._write(pk, fields, machine.PEOPLE, by)
 
-    def settle(self, pk: UUID, fields: Mapping[str, Any], *, by: str, **seen: Any) -> bool:
+    def settle_doubt(self, pk: UUID, fields: Mapping[str, Any], *, by: str, **seen: Any) -> bool:
         """Settles a payout in doubt on the provider's word, while no worker holds it."""
         free = self.in_doubt().filter(Q(taken_at=None) | Q(due_at__lt=Now()), **seen)
-        return free._write(pk, fields, [Who.PROVIDER], by)
+        return free._write(pk, fields, [Who.PROVIDERS_WORD], by)
 
     def remove(self, pk: UUID, *, by: str) -> bool:
         """Hides the payout from everybody but the auditor: records of money do not vanish."""
         payouts = self.exclude(status=Status.PROCESSING)
-        return payouts._write(pk, {"deleted_at": Now(), "due_at": None}, machine.BY_HAND, by)
+        return payouts._write(pk, {"deleted_at": Now(), "due_at": None}, machine.PEOPLE, by)
 
     def _write(self, pk: UUID, fields: Mapping[str, Any], who: Any, by: str) -> bool:
         """The one guarded UPDATE of a person: `self` is the guard."""

@@ -46,7 +46,7 @@ def beat() -> None:
 
 @lru_cache
 def warn_once_a_minute(reason: str, minute: float) -> None:
-    """All threads run into the same; the cache lets the first of them say so."""
+    """All threads meet the same error. The cache answers all calls of a minute but the first."""
     logger.warning("recovery waits for the database: %s", reason)
 
 
@@ -72,13 +72,13 @@ def pay_what_is_due(status: Status, by: str, stopping: threading.Event) -> bool:
         payout = Payout.objects.claim_due(status, by=by, since=since)
         if payout is None:
             return False
-        # No payout is due before it was created. So what is due next was not skipped.
+        # The claim has overwritten `due_at`, and no payout is due before it was created.
         since = payout.created_at
-        pay(payout, status)
+        pay_recovered(payout, status)
     return not stopping.is_set()
 
 
-def pay(payout: Payout, was: Status) -> None:
+def pay_recovered(payout: Payout, was: Status) -> None:
     beat()
     RECOVERED.labels(was).inc()
     try:

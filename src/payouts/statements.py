@@ -21,8 +21,10 @@ UPDATE payouts_payout
    SET status = '{Status.PROCESSING}', {assignments(_CLAIMS[0].sets)}, updated_at = {NOW},
        -- The id of the request that changed the payout last stays, so that the log names it.
        changed_by = %(by)s || ' ' || split_part(changed_by, ' ', -1)
- WHERE id = {{id}} AND deleted_at IS NULL AND due_at <= {NOW}
-       -- Of any number of claims at once, one finds the row as it was: this guard decides.
+ WHERE id = {{id}} AND deleted_at IS NULL
+       -- This guard decides who pays. Of several claims at once one moves `due_at` to the end of its lease, and the
+       -- others, which waited for its row, find that the payout is not due.
+   AND due_at <= {NOW}
        -- `status || ''` keeps PostgreSQL off the index of what is due. It expects few rows there, but after an outage
        -- there may be 100,000, and it would read them all to find one id.
    AND status || '' IN ({_in(sources(_CLAIMS))})

@@ -33,8 +33,8 @@ def process(self: Any, payout_id: str) -> None:
 
 
 @shared_task(bind=True, name="payouts.answer", ignore_result=False)
-def answer(self: Any) -> str:
-    """Tells `check_worker` who is there."""
+def report_name(self: Any) -> str:
+    """Answers `check_worker`."""
     return str(self.request.hostname)
 
 
@@ -81,7 +81,7 @@ def log_finished(payout: Payout, answer: Answer, duration: float, again_in: time
     ATTEMPTS.labels(answer.outcome).inc()
     fields = log_fields(payout, outcome=answer.outcome, duration=duration)
     if again_in is None:
-        logger.info("settled", extra=fields)
+        logger.info("finished", extra=fields)
         return
     fields["fields"]["again_in"] = round(again_in.total_seconds(), 3)
     logger.warning("outcome unknown: %s", answer.note, extra=fields)
@@ -90,7 +90,8 @@ def log_finished(payout: Payout, answer: Answer, duration: float, again_in: time
 def log_overtaken(payout: Payout, answer: Answer, duration: float) -> None:
     ATTEMPTS.labels("overtaken").inc()
     is_paid = answer.outcome == Outcome.PAID
-    DROPPED.inc(is_paid)
+    if is_paid:
+        DROPPED.inc()
     logger.log(
         logging.ERROR if is_paid else logging.WARNING,
         "was overtaken, its outcome is dropped",

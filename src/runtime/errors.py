@@ -13,7 +13,7 @@ from rest_framework.exceptions import NotFound, ParseError, ValidationError
 from rest_framework.response import Response
 
 from runtime.database import UNAVAILABLE
-from runtime.rest import Refused
+from runtime.rest import ApiError
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         error = NotFound()
     if isinstance(error, UNAVAILABLE):
         logger.warning("the database is not available: %s", error)
-        error = Refused(503, _("The database is not available. A change may have been made."), retry_after=5)
+        error = ApiError(503, _("The database is not available. A change may have been made."), retry_after=5)
     return views.exception_handler(error, context)
 
 

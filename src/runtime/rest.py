@@ -21,7 +21,7 @@ MAX_BODY_BYTES = 64 * 1024
 DISCARDED_CHUNKS = 160
 
 
-class Refused(exceptions.APIException):
+class ApiError(exceptions.APIException):
     """A refusal with a status code for which REST framework has no exception."""
 
     def __init__(self, status_code: int, detail: Any, retry_after: int | None = None) -> None:
@@ -76,7 +76,7 @@ class StrictJSONParser(parsers.BaseParser):
             for _chunk in range(DISCARDED_CHUNKS if len(body) > MAX_BODY_BYTES else 0):
                 stream.read(MAX_BODY_BYTES)
         if len(body) > MAX_BODY_BYTES:
-            raise Refused(413, _("The body is longer than {limit} bytes.").format(limit=MAX_BODY_BYTES))
+            raise ApiError(413, _("The body is longer than {limit} bytes.").format(limit=MAX_BODY_BYTES))
         if len(body) < int((parser_context or {})["request"].META["CONTENT_LENGTH"]):
             raise exceptions.ParseError(_("The body is shorter than its Content-Length."))
         return read_json(body)

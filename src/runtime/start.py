@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 NO_URL = "it is not a URL; in a password / # ? % @ and the like are written as %2F and so on"
 
 
-def refuse(setting: str, why: object) -> NoReturn:
+def stop_start(setting: str, why: object) -> NoReturn:
     sys.exit(f"The setting {setting} cannot be used: {why}")
 
 
@@ -21,4 +21,4 @@ def stop_if_unusable(setting: str) -> Iterator[None]:
         yield
     except (ImportError, ImproperlyConfigured, LookupError, OSError, OverflowError, TypeError, ValueError) as error:
         # An error about a URL quotes a part of the URL, which may be the password.
-        refuse(setting, NO_URL if isinstance(error, ValueError) and setting.endswith("_URL") else error)
+        stop_start(setting, NO_URL if isinstance(error, ValueError) and setting.endswith("_URL") else error)

@@ -30,12 +30,16 @@ def mask_for(request: HttpRequest, payout: Any) -> Any:
     return payout
 
 
-def explain(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Says on the start page why there is no list."""
+def explain(request: HttpRequest, error: Exception) -> None:
+    """Says on the next page why there is no answer."""
     if isinstance(error, UNUSABLE):
         messages.error(request, _("These filters cannot be used."))
     elif isinstance(error.__cause__, QueryCanceled):
         messages.error(request, _("This takes too long. Narrow it by user or dates."))
     else:
         raise error
+
+
+def explain_on_start_page(request: HttpRequest, error: Exception) -> HttpResponse:
+    explain(request, error)
     return redirect("admin:index")

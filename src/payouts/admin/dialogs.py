@@ -45,9 +45,9 @@ def offered(payout: Payout) -> tuple[str, ...]:
     """The transitions that a person may make of it now."""
     code = state(payout)[0]
     if code == DOUBT:
-        return machine.names(machine.transitions(source=payout.status, who=[Who.PROVIDER]))
+        return machine.names(machine.transitions(source=payout.status, who=[Who.PROVIDERS_WORD]))
     # What was deleted has no code.
-    return machine.names(machine.transitions(source=code, who=machine.BY_HAND)) if code else ()
+    return machine.names(machine.transitions(source=code, who=machine.PEOPLE)) if code else ()
 
 
 def dialog(name: str) -> Any:
@@ -77,7 +77,7 @@ def make(rows: list[Transition], payout: Payout, form: ReasonForm, by: str) -> b
     values = {name: form.cleaned_data[name] for name in form.base_fields if not name.startswith("_") and name != "key"}
     # What is left empty stays as it was.
     fields = {"status": rows[0].target} | {name: value for name, value in values.items() if value not in ("", None)}
-    change = Payout.objects.settle if rows[0].who == Who.PROVIDER else Payout.objects.change
+    change = Payout.objects.settle_doubt if rows[0].who == Who.PROVIDERS_WORD else Payout.objects.change
     if not change(payout.pk, fields, by=by, submission=payout.submission):
         return False
     if fields["status"] == Status.NEW:
@@ -87,7 +87,10 @@ def make(rows: list[Transition], payout: Payout, form: ReasonForm, by: str) -> b
 
 class Dialogs:
     actions_detail = tuple(WORDS)
-    settle_doubt, settle, retry, cancel = map(dialog, WORDS)
+    settle_doubt = dialog("settle_doubt")
+    settle = dialog("settle")
+    retry = dialog("retry")
+    cancel = dialog("cancel")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
         payout = self.get_object(request, object_id)  # type: ignore[attr-defined]

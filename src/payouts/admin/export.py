@@ -16,7 +16,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 
-from payouts.admin.access import UNANSWERED, explain, mask_for
+from payouts.admin.access import UNANSWERED, explain_on_start_page, mask_for
 from payouts.admin.formats import format_time
 from payouts.admin.payout_page import SHOWN
 from payouts.models import TIMES
@@ -42,7 +42,7 @@ class Export:
         except IncorrectLookupParameters:
             return redirect("admin:payouts_payout_changelist")
         except UNANSWERED as error:
-            return explain(request, error)
+            return explain_on_start_page(request, error)
         # `writerow` returns what `write` does: here, the line.
         writer = csv.writer(SimpleNamespace(write=lambda line: line))
         lines = (writer.writerow(map(cell, row)) for row in rows(request, payouts, first))

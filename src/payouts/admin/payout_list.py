@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.contrib.filters.admin import ChoicesCheckboxFilter, RadioFilter, RangeDateFilter, RangeNumericFilter
 from unfold.decorators import display
 
-from payouts.admin.access import MASKED, UNANSWERED, explain
+from payouts.admin.access import MASKED, UNANSWERED, explain_on_start_page
 from payouts.admin.formats import format_money, format_time
 from payouts.admin.states import COLOURS, state
 from payouts.models import Payout
@@ -127,5 +127,5 @@ class PayoutList:
         try:
             response: HttpResponse = super().changelist_view(request, extra_context)  # type: ignore[misc]
         except UNANSWERED as error:
-            return explain(request, error)
+            return explain_on_start_page(request, error)
         return response

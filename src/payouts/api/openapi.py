@@ -35,6 +35,7 @@ Another path is a 404, another method a 405 that names the right ones in `Allow`
 
 info = openapi.Info(title="Payouts", default_version="v1", description=DESCRIPTION)
 view = get_schema_view(info, public=True, permission_classes=[MayReadDocs])
+# If DOCS_AUTH closes the document, staff need what they need to read payouts.
 view.permissions_to_read = TO_READ
 
 
@@ -120,8 +121,8 @@ REQUEST_ID = openapi.Parameter(
 def status_changes() -> str:
     """Which statuses a person may bring about, from the table of the machine."""
     lines = []
-    for source in machine.sources(machine.transitions(who=machine.BY_HAND)):
-        targets = machine.targets(machine.transitions(source=source, who=machine.BY_HAND))
+    for source in machine.sources(machine.transitions(who=machine.PEOPLE)):
+        targets = machine.targets(machine.transitions(source=source, who=machine.PEOPLE))
         lines.append(f"* `status` of a `{source}` one: {', '.join(f'`{target}`' for target in targets)}.")
     return "\n".join(lines)
 

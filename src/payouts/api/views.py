@@ -19,9 +19,9 @@ from payouts.machine import Status
 from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange
 from payouts.querysets import fingerprint
 from runtime.requests import author
-from runtime.rest import Negotiation, Refused
+from runtime.rest import ApiError, Negotiation
 
-# The API shows card numbers and settles, for which the admin asks staff for these.
+# What staff need here. The API shows whole card numbers, and it settles. The admin asks for the same permissions.
 TO_READ = ("payouts.view_payout", "payouts.view_card_numbers")
 TO_CHANGE = (*TO_READ, "payouts.change_payout", "payouts.settle_payout")
 IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
@@ -82,7 +82,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         if "Transfer-Encoding" in request.headers:
             # Django would read a body without a length as an empty one.
-            raise Refused(411, _("Content-Length is required."))
+            raise ApiError(411, _("Content-Length is required."))
         super().initial(request, *args, **kwargs)
 
     def get_serializer_class(self) -> type[BaseSerializer[Payout]]:
@@ -121,6 +121,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         return Response(PayoutSerializer(payout).data, headers={"Idempotent-Replayed": "true"})
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        # PATCH comes here, too: REST framework's `partial_update` calls it.
         change = self.get_serializer(data=request.data)
         change.is_valid(raise_exception=True)
         fields = change.validated_data
@@ -139,7 +140,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
     def conflict(self) -> Response:
         payout = self.get_object()
         detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
-        allowed = machine.targets(machine.transitions(source=payout.status, who=machine.BY_HAND))
+        allowed = machine.targets(machine.transitions(source=payout.status, who=machine.PEOPLE))
         return Response({"detail": detail, "status": payout.status, "allowed": allowed}, 409)
 
     @action(detail=True, suffix="List", serializer_class=ChangeSerializer)

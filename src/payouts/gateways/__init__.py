@@ -24,7 +24,7 @@ def refused(reason: str) -> Answer:
 
 def unknown(doubt: str) -> Answer:
     """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
-    return Answer(Outcome.UNKNOWN, note=mask_text(printable(doubt))[:TEXT_MAX_LENGTH])
+    return Answer(Outcome.UNKNOWN, note=mask_text(printable(doubt))[:TEXT_MAX_LENGTH] or "No reason.")
 
 
 def printable(text: str) -> str:

@@ -20,7 +20,11 @@ REFUSED_CODES = (400, 402, 422)
 
 
 class HTTPGateway(threading.local):
-    """Calls with libcurl, whose time-out covers the whole call: a dripping answer cannot outlive the lease."""
+    """
+    Calls with libcurl, whose time-out covers the whole call: a dripping answer cannot outlive the lease.
+
+    One object serves all threads, and each of them has a connection of its own.
+    """
 
     curl: pycurl.Curl = None
 

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         broker, began = app.connection_for_write(), time.monotonic()
         failures: Any = (NoAnswer, OperationalError, *broker.connection_errors, *broker.channel_errors)
         try:
-            worker = tasks.answer.apply_async(expires=timeout).get(timeout=timeout)
+            worker = tasks.report_name.apply_async(expires=timeout).get(timeout=timeout)
         except failures as error:
             raise CommandError(f"No worker has answered: {error}") from error
         self.stdout.write(f"{worker} answered after {time.monotonic() - began:.3f} s")
