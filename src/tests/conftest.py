@@ -7,6 +7,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from runtime.broker import app
+from tests.back_office import staff
 
 APIClient.default_format = "json"
 
@@ -31,6 +32,12 @@ def no_static_files(settings):
 @pytest.fixture
 def api() -> APIClient:
     return APIClient()
+
+
+@pytest.fixture
+def superuser():
+    """A client of an account that may do anything."""
+    return staff(is_superuser=True)
 
 
 @pytest.fixture

@@ -61,10 +61,11 @@ def url_of(payout: Payout) -> str:
 
 def row(payout: Payout) -> dict[str, Any]:
     """What the database has of it now."""
-    return Payout.objects.values().get(pk=payout.pk)
+    return dict(Payout.objects.values().get(pk=payout.pk))
 
 
-def nested_details(levels: int) -> dict[str, Any]:
+def nest(levels: int) -> dict[str, Any]:
+    """Details of this many levels."""
     details: dict[str, Any] = {"end": 1}
     for _ in range(levels - 1):
         details = {"in": details}

@@ -2,8 +2,8 @@
 The pictures of the documentation: `make pictures`.
 
 Starts the service and sends it a day's payouts over HTTP. Then an accountant works in the back office, in a real
-browser, and each page becomes a file in docs/pictures. Only addresses and visible words are used, so that the pictures
-can be taken anew however the pages are made.
+browser. Each page becomes a file in docs/pictures. The script uses only addresses and visible words, so that a change
+of the pages' HTML does not break it.
 """
 
 import base64
@@ -27,17 +27,22 @@ from tests.servers import servers
 
 FOLDER = ROOT / "docs/pictures"
 BROWSER = shutil.which("google-chrome") or shutil.which("chromium")
-# WebP is a third of a PNG here, and GitHub shows it.
+# A WebP has a third of the size of a PNG here, and GitHub shows it.
 FORMAT = {"format": "webp", "quality": 75}
 WIDTH, HEIGHT, DIALOG_WIDTH = 1280, 800, 800
 
 OWNER, ACCOUNTANT, GROUP, PASSWORD = "owner", "accountant", "Back office", "correct horse battery"
 PERMISSIONS = ["Can change payout", "Can settle payouts by hand", "Can view payout"]
 
-# A second or so between the tries of an unknown outcome, so that there are some.
-HASTY = {"PAYOUT_RECOVERY_INTERVAL": "1", "CELERY_CONCURRENCY": "8"}
-# An hour: what a killed worker has in hand stays Processing while the pictures are taken.
-SLOW = {"PAYOUT_LEASE": "3600", "PAYOUT_RECOVERY_INTERVAL": "3600", "SANDBOX_DELAY": "20", "CELERY_CONCURRENCY": "3"}
+# A worker asks again after about a second, so that an unknown outcome soon has several attempts.
+QUICK_WORKER = {"PAYOUT_RECOVERY_INTERVAL": "1", "CELERY_CONCURRENCY": "8"}
+# A lease of an hour: the payouts of a killed worker stay Processing while the pictures are taken.
+SLOW_WORKER = {
+    "PAYOUT_LEASE": "3600",
+    "PAYOUT_RECOVERY_INTERVAL": "3600",
+    "SANDBOX_DELAY": "20",
+    "CELERY_CONCURRENCY": "3",
+}
 
 # The sandbox refuses the second card, and gives no answer for the third.
 CARD, REFUSED, UNKNOWN = "4111111111111111", "4000000000000002", "4000000000000119"
@@ -47,7 +52,7 @@ SHOP = ("Refund of order 10427", "Prize of the autumn draw", "Refund of order 10
 FAILURES = ("The account is closed.", "The account is closed.", "The name does not fit the account.")
 
 
-def card(number: str) -> dict[str, str]:
+def card_details(number: str) -> dict[str, str]:
     return {"type": "card", "number": number, "holder": "CARD HOLDER"}
 
 
@@ -64,17 +69,17 @@ class Caller:
         return answer.json()
 
     def post(self, number: str, **fields: str) -> str:
-        return str(self.call("POST", self.url, {"recipient_details": card(number), **fields})["id"])
+        return str(self.call("POST", self.url, {"recipient_details": card_details(number), **fields})["id"])
 
     def patch(self, payout: str, **fields: str) -> None:
         self.call("PATCH", f"{self.url}{payout}/", fields)
 
     def wait_for(self, payout: str, status: str, attempts: int = 1) -> None:
-        def has_come() -> bool:
-            shown = self.call("GET", f"{self.url}{payout}/")
-            return bool(shown["status"] == status and shown["attempt"] >= attempts)
+        def has_status() -> bool:
+            fields = self.call("GET", f"{self.url}{payout}/")
+            return bool(fields["status"] == status and fields["attempt"] >= attempts)
 
-        wait_until(has_come)
+        wait_until(has_status)
 
 
 class Day:
@@ -86,41 +91,41 @@ class Day:
         self.users = map(str, itertools.cycle(range(4101, 4160)))
         self.payroll, self.shop = Caller(service, "payroll"), Caller(service, "shop")
 
-    def pay_out(self, number: str = CARD) -> str:
+    def send_salary(self, number: str = CARD) -> str:
         amount, comment = self.chance.choice(SALARIES), self.chance.choice(PAYROLL)
         return self.payroll.post(number, amount=amount, currency="RUB", user_id=next(self.users), comment=comment)
 
-    def refund(self, number: str = CARD) -> str:
+    def send_refund(self, number: str = CARD) -> str:
         amount, currency = f"{self.chance.randrange(500, 40_000) / 100:.2f}", self.chance.choice(["EUR", "EUR", "USD"])
         comment = self.chance.choice(SHOP)
         return self.shop.post(number, amount=amount, currency=currency, user_id=next(self.users), comment=comment)
 
     def begin(self) -> None:
-        """A person's payouts come first: they must be settled and cancelled before a worker can take them."""
+        """Settles and cancels some payouts before the worker starts, because a worker would take them."""
         for reason in FAILURES:
-            self.payroll.patch(self.pay_out(), status="FAILED", failure_reason=reason)
+            self.payroll.patch(self.send_salary(), status="FAILED", failure_reason=reason)
         for _ in range(3):
-            self.shop.patch(self.refund(), status="CANCELLED")
-        self.worker = self.service.start_worker(**HASTY)
+            self.shop.patch(self.send_refund(), status="CANCELLED")
+        self.worker = self.service.start_worker(**QUICK_WORKER)
         for _ in range(30):
-            self.pay_out()
-            self.pay_out()
-            self.refund()
-        self.refused = [self.refund(REFUSED) for _ in range(5)]
-        self.payroll.wait_for(self.pay_out(), "COMPLETED")
+            self.send_salary()
+            self.send_salary()
+            self.send_refund()
+        self.refused = [self.send_refund(REFUSED) for _ in range(5)]
+        self.payroll.wait_for(self.send_salary(), "COMPLETED")
         self.shop.wait_for(self.refused[-1], "FAILED")
 
     def leave_in_doubt(self) -> None:
-        """Stops the worker when it has asked about these for the fourth time."""
-        for payout in [self.pay_out(UNKNOWN), self.pay_out(UNKNOWN)]:
+        """Stops the worker after four attempts at these payouts."""
+        for payout in [self.send_salary(UNKNOWN), self.send_salary(UNKNOWN)]:
             self.payroll.wait_for(payout, "PROCESSING", attempts=4)
         self.service.stop(self.worker)
 
     def spread(self) -> None:
-        """Moves these payouts back: they came within seconds, and the start page shows 24 hours."""
+        """Spreads the payouts over the 24 hours that the start page shows. They came within seconds."""
         with self.service.database.connect() as connection, connection.transaction():
             payouts = connection.execute("SELECT id, status FROM payouts_payout").fetchall()
-            # The history shall not tell of this.
+            # Without an entry in the history.
             connection.execute("ALTER TABLE payouts_payout DISABLE TRIGGER USER")
             for payout, status in payouts:
                 hours = 0.5 if status == "PROCESSING" else self.chance.triangular(0.1, 23.5, 6)
@@ -134,15 +139,15 @@ class Day:
             connection.execute("ALTER TABLE payouts_payout ENABLE TRIGGER USER")
 
     def leave_in_flight(self) -> None:
-        """Three are in the hands of a worker that is killed, four find no worker."""
-        worker = self.service.start_worker(**SLOW)
-        for payout in [self.pay_out() for _ in range(3)]:
+        """A worker takes three payouts and is killed. Four more find no worker."""
+        worker = self.service.start_worker(**SLOW_WORKER)
+        for payout in [self.send_salary() for _ in range(3)]:
             self.payroll.wait_for(payout, "PROCESSING")
         worker.kill()
         worker.wait()
         for _ in range(2):
-            self.pay_out()
-            self.refund()
+            self.send_salary()
+            self.send_refund()
 
 
 class BackOffice:
@@ -159,7 +164,7 @@ class BackOffice:
         self.page.goto(self.base + path)
 
     def open_first(self, query: str) -> None:
-        """The newest payout of a list."""
+        """Opens the newest payout of a list."""
         self.open(f"payouts/payout/?{query}")
         self.page.locator("tbody").get_by_role("link").first.click()
 
@@ -171,10 +176,10 @@ class BackOffice:
 
     def fill(self, **fields: str) -> None:
         for label, value in fields.items():
-            # The star of a field that is required belongs to its label.
             self.field(label.replace("_", " ")).fill(value)
 
     def field(self, label: str) -> Locator:
+        # The label of a required field ends with a star.
         return self.page.get_by_label(label, exact=True).or_(self.page.get_by_label(f"{label}*", exact=True))
 
     def save(self) -> None:
@@ -182,12 +187,12 @@ class BackOffice:
         expect(self.page.get_by_text("successfully")).to_be_visible()
 
     def take(self, name: str, height: int = 0, width: int = WIDTH) -> None:
-        """As high as this, or as the page."""
+        """Takes a picture of this height, or as high as the page."""
         self.page.wait_for_load_state("networkidle")
         self.page.set_viewport_size({"width": width, "height": height or HEIGHT})
         if not height:
-            whole = self.page.evaluate("document.documentElement.scrollHeight")
-            self.page.set_viewport_size({"width": width, "height": whole})
+            page_height = self.page.evaluate("document.documentElement.scrollHeight")
+            self.page.set_viewport_size({"width": width, "height": page_height})
         self.page.evaluate("document.activeElement?.blur()")
         self.page.mouse.move(0, 0)
         # Charts, dialogs and messages fade in.
@@ -197,7 +202,7 @@ class BackOffice:
         print(f"{len(picture):7,}  {name}.webp", flush=True)
 
     def choose(self, *labels: str) -> None:
-        """Moves these from the page's first list of what is available to the list of what is chosen."""
+        """Moves these options from the first list of the page to its second list."""
         available = self.page.locator("select[multiple]").first
         options = available.get_by_role("option").all_inner_texts()
         available.select_option([option for option in options if option.rpartition(" | ")[-1] in labels])
@@ -214,7 +219,7 @@ class BackOffice:
 
 
 def set_up(office: BackOffice) -> None:
-    """What an owner does on the first day: a group with permissions, an account in it, a token for a service."""
+    """Makes a group with permissions, an account in it, and a token, as an owner does on the first day."""
     office.log_in(OWNER)
     office.open("auth/group/add/")
     office.fill(Name=GROUP)
@@ -228,7 +233,7 @@ def set_up(office: BackOffice) -> None:
     office.choose(GROUP)
     office.save()
     office.open("")
-    # The menu is folded on a page as narrow as this.
+    # So narrow a page folds its menu, so the link cannot be clicked.
     tokens = office.page.locator("a", has_text="Tokens").first.get_attribute("href")
     office.page.goto(f"{urljoin(office.base, tokens)}add/")
     office.page.get_by_label("Account").select_option("payroll")
@@ -240,14 +245,14 @@ def set_up(office: BackOffice) -> None:
 def correct(office: BackOffice, payout: str) -> None:
     """Sends a payout back with another card. A worker pays it then."""
     office.open(f"payouts/payout/{payout}/change/")
-    details = json.dumps(card(CARD))
+    details = json.dumps(card_details(CARD))
     office.open_dialog("Send back to NEW", Recipient_details=details, Reason="The customer has sent another card.")
     office.take("send-back", 600, DIALOG_WIDTH)
     office.confirm("Send back to NEW")
 
 
 def look_around(office: BackOffice, corrected: str) -> None:
-    """What an accountant sees. No dialog is confirmed, so that the next picture finds the same payouts."""
+    """Takes the pictures of an accountant's pages. Confirms no dialog, so that each picture shows the same payouts."""
     office.open("")
     office.take("start")
     office.open("payouts/payout/")
@@ -273,7 +278,7 @@ def look_around(office: BackOffice, corrected: str) -> None:
 
 
 @contextmanager
-def running() -> Iterator[Service]:
+def deployed_api() -> Iterator[Service]:
     database = Database()
     service = Service(database, API_AUTH="required")
     try:
@@ -286,7 +291,7 @@ def running() -> Iterator[Service]:
 
 
 @contextmanager
-def browsing() -> Iterator[Page]:
+def browser_page() -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
         yield browser.new_page(locale="en-GB")
@@ -298,12 +303,12 @@ def main() -> None:
         sys.exit("There is no Chromium on the PATH.")
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir()
-    with servers, running() as service, browsing() as page:
+    with servers, deployed_api() as service, browser_page() as page:
         staff = {"DJANGO_SUPERUSER_PASSWORD": PASSWORD, "DJANGO_SUPERUSER_EMAIL": "owner@example.com"}
         service.manage("createsuperuser", "--noinput", "--username", OWNER, **staff)
         day = Day(service)
         day.begin()
-        # A cookie that is for HTTPS alone is sent to this name, too.
+        # Chromium sends a cookie for HTTPS to localhost, too.
         office = BackOffice(page, service.base.replace("127.0.0.1", "localhost"))
         set_up(office)
         office.log_in(ACCOUNTANT)

@@ -1,4 +1,4 @@
-"""Who may call, who is turned away, and what remains of the caller."""
+"""Accounts, tokens, passwords and sessions: who may call, and who is refused."""
 
 import base64
 import re
@@ -20,6 +20,7 @@ from callers.limits import MAX_FAILURES, REMEMBERED_SECONDS
 from callers.models import Token
 from callers.tokens import REVOKED_WITHIN_SECONDS
 from payouts.models import Payout
+from tests.back_office import staff
 from tests.local import ROOT
 from tests.make import REQUEST, URL, make_payout, url_of
 
@@ -28,7 +29,7 @@ PASSWORD = "correct horse battery staple"
 
 
 @pytest.fixture(autouse=True)
-def required(settings):
+def require_callers_to_identify(settings):
     settings.API_AUTH = "required"
     cache.clear()
 
@@ -42,17 +43,17 @@ def make_token(username="shop", name="n", **fields):
     return Token(user=account, name=name).issue()
 
 
-def with_header(authorization, **extra):
+def header_client(authorization, **extra):
     return APIClient(headers={"Authorization": authorization}, **extra)
 
 
-def with_token(token):
-    return with_header(f"Token {token}")
+def token_client(token):
+    return header_client(f"Token {token}")
 
 
-def with_password(username, password, **extra):
+def password_client(username, password, **extra):
     pair = base64.b64encode(f"{username}:{password}".encode()).decode()
-    return with_header(f"Basic {pair}", **extra)
+    return header_client(f"Basic {pair}", **extra)
 
 
 @pytest.fixture
@@ -60,8 +61,8 @@ def ann():
     return make_account("ann", password=PASSWORD, is_staff=True, is_superuser=True)
 
 
-# The routes that answer a stranger. None reads or writes a payout; a new one is put here on purpose or not at all.
-OPEN = {
+# The routes that answer a stranger. None reads or writes a payout. Add a route here only on purpose.
+OPEN_ROUTES = {
     *("", "healthz/", "readyz/", "swagger/", r"swagger\.(?P<format>json|yaml)$", "redoc/"),
     *("api/", "admin/login/", "admin/logout/"),
 }
@@ -76,7 +77,7 @@ def routes(patterns, prefix=""):
             yield from routes(pattern.url_patterns, route)
 
 
-def filled(route, payout):
+def path_of(route, payout):
     """A path that leads to this route."""
     path = re.sub(r"<int:\w+>", "1", route.removesuffix("$"))
     path = path.replace(r"\.(?P<format>json|yaml)", ".json").replace("(?P<url>.*)", "x")
@@ -85,18 +86,18 @@ def filled(route, payout):
     return f"/{path}"
 
 
-def test_no_route_answers_a_stranger_but_those_that_are_meant_to(client):
+def test_only_open_routes_answer_a_stranger(client):
     payout = make_payout()
-    answering = set()
+    routes_that_answer = set()
     for route in routes(get_resolver().url_patterns):
-        path = filled(route, payout)
+        path = path_of(route, payout)
         for method in ("get", "post", "put", "patch", "delete", "options", "head"):
             answer = getattr(client, method)(path, REQUEST, content_type="application/json")
             assert str(payout.pk) not in answer.content.decode()
             if answer.status_code != 401 and not answer.get("Location", "").startswith("/admin/login/"):
-                answering.add(route)
-    assert answering == OPEN
-    assert [made.status for made in Payout.objects.all()] == ["NEW"]
+                routes_that_answer.add(route)
+    assert routes_that_answer == OPEN_ROUTES
+    assert [each.status for each in Payout.objects.all()] == ["NEW"]
 
 
 def settings_of(**environment):
@@ -107,7 +108,7 @@ def settings_of(**environment):
     return run.stdout.strip() or run.stderr.strip()
 
 
-def test_callers_must_say_who_they_are_unless_it_is_switched_off():
+def test_callers_must_identify_unless_a_setting_opens_the_api():
     assert settings_of(SECRET_KEY="x") == "[False, 'required', None, True, True]"
     assert settings_of(DEBUG="True") == "[True, 'open', None, False, False]"
     assert settings_of(SECRET_KEY="x", API_AUTH="open").startswith("[False, 'open'")
@@ -115,20 +116,20 @@ def test_callers_must_say_who_they_are_unless_it_is_switched_off():
 
 
 @pytest.mark.parametrize(("name", "value"), [("API_AUTH", "open"), ("PAYOUT_GATEWAY", "sandbox")])
-def test_a_deployment_is_warned_of_what_is_for_development(settings, capsys, name, value):
+def test_the_checks_of_a_deployment_warn_of_settings_for_development(settings, capsys, name, value):
     settings.API_AUTH, settings.PAYOUT_GATEWAY = "required", "http"
     setattr(settings, name, value)
     call_command("check", deploy=True)
-    warned = capsys.readouterr().err
-    assert f"{name} is {value}" in warned
-    assert len(re.findall(r"\((?:callers|payouts)\.", warned)) == 1
+    warnings = capsys.readouterr().err
+    assert f"{name} is {value}" in warnings
+    assert len(re.findall(r"\((?:callers|payouts)\.", warnings)) == 1
 
 
-def test_open_asks_nobody(api, settings):
+def test_an_open_api_needs_no_token(api, settings):
     settings.API_AUTH = "open"
     answer = api.post(URL, REQUEST)
     assert (answer.status_code, Payout.objects.get().caller) == (201, "")
-    assert with_token("mistyped").get(URL).status_code == 401
+    assert token_client("mistyped").get(URL).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -150,20 +151,20 @@ def test_open_asks_nobody(api, settings):
     ],
     ids=ascii,
 )
-def test_a_stranger_gets_401_as_json(ann, header):
-    answer = with_header(header).post(URL, REQUEST)
+def test_a_stranger_gets_401_in_json(ann, header):
+    answer = header_client(header).post(URL, REQUEST)
     assert (answer.status_code, answer.json().keys()) == (401, {"detail"})
     assert answer["WWW-Authenticate"] == "Token"
     assert not Payout.objects.exists()
 
 
-def test_a_cookie_with_a_null_character_is_a_stranger_s(client):
+def test_a_session_cookie_with_a_null_character_counts_as_none(client):
     assert client.get(URL, headers={"Cookie": r'sessionid="' + r"\000" * 32 + '"'}).status_code == 401
     assert client.get("/admin/", headers={"Cookie": r'sessionid="' + r"\000" * 32 + '"'}).status_code == 302
 
 
-def test_a_token_lets_its_account_in():
-    answer = with_token(make_token()).post(URL, REQUEST, headers={"X-Request-ID": "req-1"})
+def test_a_token_identifies_its_account():
+    answer = token_client(make_token()).post(URL, REQUEST, headers={"X-Request-ID": "req-1"})
     payout = Payout.objects.get(pk=answer.json()["id"])
     assert (payout.caller, payout.changed_by) == ("shop", "shop req-1")
 
@@ -175,8 +176,8 @@ def test_a_token_is_stored_as_a_digest_only():
     assert bytes.fromhex(token) not in bytes(Token.objects.get().digest)
 
 
-def test_a_revoked_token_is_worth_nothing():
-    client = with_token(make_token())
+def test_a_revoked_token_stops_working():
+    client = token_client(make_token())
     assert client.get(URL).status_code == 200
     Token.objects.all().delete()
     time.sleep(REVOKED_WITHIN_SECONDS)
@@ -184,19 +185,19 @@ def test_a_revoked_token_is_worth_nothing():
 
 
 def test_a_token_is_looked_up_once_a_second(django_assert_num_queries):
-    client = with_token(make_token())
+    client = token_client(make_token())
     client.get(URL)
     with django_assert_num_queries(1):
         client.get(URL)
 
 
-def test_an_account_that_is_locked_has_no_token():
-    assert with_token(make_token(is_active=False)).get(URL).status_code == 401
+def test_the_token_of_a_locked_account_does_not_work():
+    assert token_client(make_token(is_active=False)).get(URL).status_code == 401
 
 
 def test_a_token_shows_when_it_was_last_used(django_assert_num_queries):
-    client, other = with_token(make_token()), make_account("another")
-    Token(user=other, name="unused").issue()
+    client, other_account = token_client(make_token()), make_account("another")
+    Token(user=other_account, name="unused").issue()
 
     def used_at():
         return Token.objects.get(name="n").used_at
@@ -215,68 +216,68 @@ def test_a_token_shows_when_it_was_last_used(django_assert_num_queries):
     assert Token.objects.get(name="unused").used_at is None
 
 
-def test_a_key_belongs_to_the_account_and_outlives_its_token():
+def test_an_idempotency_key_belongs_to_the_account_and_not_to_its_token():
     def post(token):
-        return with_token(token).post(URL, REQUEST, headers={"Idempotency-Key": "k"})
+        return token_client(token).post(URL, REQUEST, headers={"Idempotency-Key": "k"})
 
-    old, new, other = make_token(name="old"), make_token(name="new"), make_token("another")
-    first, others, again = post(old), post(other), post(new)
-    assert [answer.status_code for answer in (first, others, again)] == [201, 201, 200]
-    assert first.json() == again.json()
+    old_token, new_token, foreign_token = make_token(name="old"), make_token(name="new"), make_token("another")
+    first, foreign, replay = post(old_token), post(foreign_token), post(new_token)
+    assert [answer.status_code for answer in (first, foreign, replay)] == [201, 201, 200]
+    assert first.json() == replay.json()
     assert {payout.caller for payout in Payout.objects.all()} == {"shop", "another"}
 
 
 def test_the_history_names_the_account():
-    client, payout = with_token(make_token()), make_payout()
+    client, payout = token_client(make_token()), make_payout()
     client.patch(url_of(payout), {"status": "CANCELLED"}, headers={"X-Request-ID": "req-2"})
     assert client.get(f"{url_of(payout)}history/").json()["results"][-1]["changed_by"] == "shop req-2"
 
 
 def test_staff_call_by_password(ann):
-    assert with_password("ann", PASSWORD).post(URL, REQUEST).status_code == 201
+    assert password_client("ann", PASSWORD).post(URL, REQUEST).status_code == 201
     assert Payout.objects.get().caller == "ann"
 
 
-class CountedHasher(MD5PasswordHasher):
-    hashed = 0
+class CountingHasher(MD5PasswordHasher):
+    count = 0
 
     def encode(self, *args):
-        CountedHasher.hashed += 1
+        CountingHasher.count += 1
         return super().encode(*args)
 
 
 def test_a_right_password_is_hashed_once(settings):
-    settings.PASSWORD_HASHERS = [f"{__name__}.CountedHasher"]
+    settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
     make_account("ann", password=PASSWORD, is_staff=True, is_superuser=True)
-    client, before = with_password("ann", PASSWORD), CountedHasher.hashed
+    client, before = password_client("ann", PASSWORD), CountingHasher.count
     assert [client.get(URL).status_code for _ in range(10)] == [200] * 10
-    assert CountedHasher.hashed == before + 1
+    assert CountingHasher.count == before + 1
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"password": "another"}], ids=str)
-def test_a_password_is_worth_nothing_once_it_is_changed_or_its_account_locked(ann, change):
-    client = with_password("ann", PASSWORD)
+def test_a_password_stops_working_once_it_changes_or_its_account_is_locked(ann, change):
+    client = password_client("ann", PASSWORD)
     assert client.get(URL).status_code == 200
     User.objects.update(**change)
     assert client.get(URL).status_code == 401
 
 
-def test_a_password_that_is_set_anew_is_worth_what_it_was(ann):
-    client = with_password("ann", PASSWORD)
+def test_a_password_still_works_after_it_is_set_again(ann):
+    client = password_client("ann", PASSWORD)
     assert client.get(URL).status_code == 200
     ann.set_password(PASSWORD)
     ann.save()
     assert client.get(URL).status_code == 200
 
 
-def test_an_account_that_is_not_of_the_staff_calls_by_token_only():
+def test_an_account_outside_the_staff_can_use_only_a_token():
     make_account(password=PASSWORD)
-    answer = with_password("shop", PASSWORD).get(URL)
+    answer = password_client("shop", PASSWORD).get(URL)
     assert (answer.status_code, answer.json().keys()) == (403, {"detail"})
-    assert with_token(make_token()).get(URL).status_code == 200
+    assert token_client(make_token()).get(URL).status_code == 200
 
 
-READING = ["view_payout", "view_card_numbers"]
+PERMISSIONS_TO_READ = ["view_payout", "view_card_numbers"]
 
 
 @pytest.mark.parametrize(
@@ -284,16 +285,16 @@ READING = ["view_payout", "view_card_numbers"]
     [
         ([], True, 403, 403),
         (["view_payout", "change_payout", "settle_payout"], True, 403, 403),
-        (READING, True, 200, 403),
-        ([*READING, "change_payout"], True, 200, 403),
-        ([*READING, "change_payout", "settle_payout"], True, 200, 201),
-        ([*READING, "change_payout", "settle_payout"], False, 403, 403),
+        (PERMISSIONS_TO_READ, True, 200, 403),
+        ([*PERMISSIONS_TO_READ, "change_payout"], True, 200, 403),
+        ([*PERMISSIONS_TO_READ, "change_payout", "settle_payout"], True, 200, 201),
+        ([*PERMISSIONS_TO_READ, "change_payout", "settle_payout"], False, 403, 403),
     ],
 )
-def test_staff_may_do_no_more_by_the_api_than_in_the_admin(permissions, is_staff, reads, sends):
+def test_staff_may_do_no_more_by_the_api_than_in_the_back_office(permissions, is_staff, reads, sends):
     account = make_account("eve", password=PASSWORD, is_staff=is_staff)
     account.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client = with_password("eve", PASSWORD)
+    client = password_client("eve", PASSWORD)
     assert (client.get(URL).status_code, client.post(URL, REQUEST).status_code) == (reads, sends)
 
 
@@ -308,47 +309,51 @@ def test_staff_call_by_session_with_a_csrf_token(ann):
     assert Payout.objects.get().caller == "ann"
 
 
-def fail(post, times=MAX_FAILURES):
-    for _ in range(times):
-        assert post().status_code in (200, 401)
-    return post()
+def exhaust(call):
+    """Fails as often as is allowed, and then once more."""
+    for _ in range(MAX_FAILURES):
+        assert call().status_code in (200, 401)
+    return call()
 
 
 def log_in(client, username, password):
     return client.post("/admin/login/", {"username": username, "password": password})
 
 
-def assert_is_too_many(answer):
+def assert_too_many_failures(answer):
     assert (answer.status_code, answer["Retry-After"]) == (429, str(REMEMBERED_SECONDS))
 
 
-def test_passwords_of_an_account_are_not_tried_for_ever(client, ann):
+def test_an_account_allows_a_limited_number_of_wrong_passwords(client, ann):
     addresses = iter(range(1, 100))
-    assert_is_too_many(fail(lambda: with_password("ann", "wrong", REMOTE_ADDR=f"10.0.0.{next(addresses)}").get(URL)))
-    assert_is_too_many(with_password("ann", PASSWORD, REMOTE_ADDR="10.0.1.1").get(URL))
-    assert_is_too_many(log_in(client, "ann", PASSWORD))
+    assert_too_many_failures(
+        exhaust(lambda: password_client("ann", "wrong", REMOTE_ADDR=f"10.0.0.{next(addresses)}").get(URL))
+    )
+    assert_too_many_failures(password_client("ann", PASSWORD, REMOTE_ADDR="10.0.1.1").get(URL))
+    assert_too_many_failures(log_in(client, "ann", PASSWORD))
 
 
-def test_passwords_are_not_tried_for_ever_from_an_address(client, ann):
+def test_an_address_may_try_a_limited_number_of_passwords(client, ann):
     users = iter(range(100))
-    assert_is_too_many(fail(lambda: log_in(client, f"user{next(users)}", "wrong")))
-    assert_is_too_many(log_in(client, "ann", PASSWORD))
-    assert with_password("ann", PASSWORD, REMOTE_ADDR="10.0.0.1").get(URL).status_code == 200
+    assert_too_many_failures(exhaust(lambda: log_in(client, f"user{next(users)}", "wrong")))
+    assert_too_many_failures(log_in(client, "ann", PASSWORD))
+    assert password_client("ann", PASSWORD, REMOTE_ADDR="10.0.0.1").get(URL).status_code == 200
 
 
-def test_who_tries_too_often_is_told_in_russian(client, ann):
+def test_the_refusal_after_too_many_failures_is_in_russian(client, ann):
     russian = {"Accept-Language": "ru"}
-    fail(lambda: log_in(client, "ann", "wrong"))
+    exhaust(lambda: log_in(client, "ann", "wrong"))
     page = client.post("/admin/login/", {"username": "ann", "password": "wrong"}, headers=russian)
     assert "charset=utf-8" in page["Content-Type"]
-    for said in (page.content.decode(), with_password("ann", "wrong").get(URL, headers=russian).json()["detail"]):
-        assert said.startswith("Слишком много неверных паролей")
+    detail = password_client("ann", "wrong").get(URL, headers=russian).json()["detail"]
+    for message in (page.content.decode(), detail):
+        assert message.startswith("Слишком много неверных паролей")
 
 
-def test_no_browser_keeps_what_the_api_says(client, ann):
+def test_no_browser_stores_the_answers_of_the_api(client, ann):
     client.force_login(ann)
-    made = client.post(URL, REQUEST, "application/json")
-    for answer in (made, client.get(URL), client.get(f"{URL}{Payout.objects.get().pk}/"), client.get("/api/")):
+    created = client.post(URL, REQUEST, "application/json")
+    for answer in (created, client.get(URL), client.get(f"{URL}{Payout.objects.get().pk}/"), client.get("/api/")):
         assert answer["Cache-Control"] == "no-store"
 
 
@@ -356,22 +361,22 @@ def test_a_login_leads_to_the_start_page(client, ann):
     assert log_in(client, "ann", PASSWORD)["Location"] == "/admin/"
 
 
-def test_who_has_logged_in_is_not_locked_out_by_others(ann):
-    client = with_password("ann", PASSWORD)
+def test_wrong_passwords_of_others_do_not_lock_out_a_caller_who_is_in(ann):
+    client = password_client("ann", PASSWORD)
     assert client.get(URL).status_code == 200
-    assert_is_too_many(fail(lambda: with_password("ann", "wrong").get(URL)))
+    assert_too_many_failures(exhaust(lambda: password_client("ann", "wrong").get(URL)))
     assert client.get(URL).status_code == 200
 
 
-def test_wrong_tokens_are_refused_without_those_beside_them():
-    right = with_token(make_token())
-    assert_is_too_many(fail(lambda: with_token("wrong").get(URL)))
+def test_wrong_tokens_do_not_lock_out_right_tokens_of_the_same_address():
+    right = token_client(make_token())
+    assert_too_many_failures(exhaust(lambda: token_client("wrong").get(URL)))
     assert right.get(URL).status_code == 200
 
 
-def test_create_token_prints_what_lets_a_new_account_in(capsys):
+def test_create_token_prints_a_token_of_a_new_account(capsys):
     call_command("create_token", "first", user="billing")
-    assert with_token(capsys.readouterr().out.strip()).get(URL).status_code == 200
+    assert token_client(capsys.readouterr().out.strip()).get(URL).status_code == 200
     assert not User.objects.get(username="billing").has_usable_password()
     for user in ("another", "billing", "bi\uff4cling"):
         call_command("create_token", "second", user=user)
@@ -384,11 +389,11 @@ def test_create_token_refuses_a_name_that_cannot_be_stored(name, user):
         call_command("create_token", name, user=user)
 
 
-def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(admin_client):
+def test_the_back_office_makes_a_token_shows_it_once_and_revokes_it(admin_client):
     account = make_account()
     page = admin_client.post("/admin/callers/token/add/", {"name": "n", "user": account.pk}, follow=True)
     [token] = re.findall(r"\b[0-9a-f]{64}\b", page.content.decode())
-    client = with_token(token)
+    client = token_client(token)
     assert client.get(URL).status_code == 200
     page = admin_client.get("/admin/callers/token/").content.decode()
     assert token not in page
@@ -398,18 +403,38 @@ def test_the_admin_makes_a_token_shows_it_once_and_revokes_it(admin_client):
     assert client.get(URL).status_code == 401
 
 
+@pytest.mark.parametrize("path", ["callers/token/", "auth/user/", "auth/group/"])
+def test_only_superusers_see_accounts_groups_and_tokens(superuser, path):
+    kind = path.split("/")[1]
+    names = [f"{verb}_{kind}" for verb in ("view", "add", "change", "delete")]
+    olga = staff(*names, username="olga")
+    for page in (path, f"{path}add/"):
+        assert (superuser.get(f"/admin/{page}").status_code, olga.get(f"/admin/{page}").status_code) == (200, 403)
+
+
+def test_nobody_can_rename_an_account(superuser):
+    payroll = User.objects.create_user("payroll")
+    page = f"/admin/auth/user/{payroll.pk}/change/"
+    assert "username" not in superuser.get(page).context["adminform"].form.fields
+    date_joined = {"date_joined_0": "2026-11-21", "date_joined_1": "09:00:00"}
+    form = {"username": "wages", "first_name": "Ann", "is_active": "on", **date_joined}
+    assert superuser.post(page, form).status_code == 302
+    payroll.refresh_from_db()
+    assert (payroll.username, payroll.first_name) == ("payroll", "Ann")
+
+
 @pytest.mark.parametrize("path", ["/swagger/", "/redoc/", "/swagger.json", "/swagger.yaml"])
-def test_the_documents_can_be_closed(client, settings, path):
+def test_a_setting_closes_the_documentation(client, settings, path):
     settings.DOCS_AUTH = "required"
     assert client.get(path).status_code == 401
-    assert with_token(make_token()).get(path).status_code == 200
+    assert token_client(make_token()).get(path).status_code == 200
 
 
-def test_the_document_tells_how_to_authenticate(client):
+def test_the_document_describes_how_to_authenticate(client):
     document = client.get("/swagger.json").json()
-    kinds = {(each["type"], each.get("name")) for each in document["securityDefinitions"].values()}
-    assert kinds == {("apiKey", "Authorization"), ("basic", None)}
-    # To whoever has no token yet, too.
+    schemes = {(each["type"], each.get("name")) for each in document["securityDefinitions"].values()}
+    assert schemes == {("apiKey", "Authorization"), ("basic", None)}
+    # A reader without a token sees every path, too.
     assert document["paths"].keys() == {"/payouts/", "/payouts/{id}/", "/payouts/{id}/history/"}
     for item in document["paths"].values():
         for method in {"get", "post", "put", "patch", "delete"} & item.keys():

@@ -1,4 +1,4 @@
-"""What the API refuses, PostgreSQL refuses too: nothing gets round it."""
+"""The constraints of the table: PostgreSQL refuses what the API refuses."""
 
 import json
 
@@ -6,8 +6,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from payouts.models import Payout
-from tests.make import make_payout, shown
-from tests.test_bad_input import deep
+from tests.make import make_payout, nest, short_id
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +27,7 @@ def update(payout, assignment, value):
         *(("gateway_reference", value) for value in ("a" * 256, None)),
         *(("note", value) for value in ("a" * 1001, None)),
         *(("recipient_details", json.dumps(value)) for value in ({}, [], [1], "text", 1, True, None)),
-        *(("recipient_details", json.dumps(value)) for value in (deep(33), {"a": [deep(31)]}, {"a": "x" * 16_384})),
+        *(("recipient_details", json.dumps(value)) for value in (nest(33), {"a": [nest(31)]}, {"a": "x" * 16_384})),
         *(("recipient_details", value) for value in ('{"a": 1e20000}', '{"a": "\\u0000"}', None)),
         *(("user_id", value) for value in (2**63, "x")),
         ("attempt", None),
@@ -37,9 +36,9 @@ def update(payout, assignment, value):
         ("processed_at", "2026-01-01"),
         ("idempotency_key", "a" * 256),
     ],
-    ids=shown,
+    ids=short_id,
 )
-def test_a_limit_holds_in_sql(column, value):
+def test_sql_cannot_exceed_a_limit(column, value):
     with pytest.raises(DatabaseError):
         update(make_payout(), f"{column} = %s", value)
 
@@ -56,7 +55,7 @@ def test_a_limit_holds_in_sql(column, value):
         *((status, "taken_at = now()") for status in ("COMPLETED", "FAILED", "CANCELLED")),
     ],
 )
-def test_a_status_needs_what_belongs_to_it(status, assignment):
+def test_sql_cannot_separate_a_status_from_its_columns(status, assignment):
     with pytest.raises(DatabaseError):
         update(make_payout(status), f"{assignment}, amount = %s", 1)
 
@@ -67,11 +66,11 @@ def test_a_status_needs_what_belongs_to_it(status, assignment):
         ("NEW", "due_at = NULL, hold = 'approval'"),
         ("NEW", "due_at = NULL, deleted_at = now()"),
         ("PROCESSING", "due_at = NULL, taken_at = NULL, note = 'HTTP 504'"),
-        # The provider has hinted that the money came back.
+        # A worker has to look, because the money may have come back.
         ("COMPLETED", "due_at = now()"),
     ],
 )
-def test_when_a_worker_is_next_to_take_it_may_be_left_open(status, assignment):
+def test_sql_may_leave_due_at_empty_or_set_where_the_status_allows_it(status, assignment):
     update(make_payout(status), f"{assignment}, amount = %s", 1)
 
 
@@ -80,15 +79,15 @@ def test_when_a_worker_is_next_to_take_it_may_be_left_open(status, assignment):
     [
         *(("amount", value) for value in ("0.01", "9999999999.99")),
         *(("comment", value) for value in ("", "💸" * 1000)),
-        *(("recipient_details", json.dumps(value)) for value in (deep(32), {"a": "x" * 16_375}, {"a": [deep(30)]})),
+        *(("recipient_details", json.dumps(value)) for value in (nest(32), {"a": "x" * 16_375}, {"a": [nest(30)]})),
     ],
-    ids=shown,
+    ids=short_id,
 )
-def test_a_limit_can_be_reached_in_sql(column, value):
+def test_sql_can_reach_a_limit(column, value):
     update(make_payout(), f"{column} = %s", value)
 
 
-def test_a_key_belongs_to_one_payout_of_a_caller():
+def test_a_caller_has_one_payout_for_each_key():
     make_payout(caller="shop", idempotency_key="k")
     make_payout(caller="other shop", idempotency_key="k")
     with pytest.raises(DatabaseError), transaction.atomic():

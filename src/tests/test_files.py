@@ -128,9 +128,9 @@ def test_prometheus_and_grafana_start_only_when_asked_for(compose):
 
 def test_prometheus_finds_the_api_and_the_worker(compose):
     jobs = yaml.safe_load((ROOT / "docker-compose/monitoring/prometheus.yaml").read_text())["scrape_configs"]
-    found = {job["job_name"]: [(c["names"], c["port"]) for c in job["dns_sd_configs"]] for job in jobs}
+    ports = {job["job_name"]: [(c["names"], c["port"]) for c in job["dns_sd_configs"]] for job in jobs}
     of_worker = compose["services"]["worker"]["environment"]["METRICS_PORT"]
-    assert found == {"api": [(["api"], 8080)], "worker": [(["worker"], of_worker)]}
+    assert ports == {"api": [(["api"], 8080)], "worker": [(["worker"], of_worker)]}
 
 
 def test_the_dashboard_asks_the_datasource_that_there_is(compose):

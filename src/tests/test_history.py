@@ -1,3 +1,5 @@
+"""The history of a payout: what the trigger records, and what the API shows."""
+
 import pytest
 from django.db import connection
 
@@ -8,21 +10,21 @@ from tests.make import REQUEST, URL, make_payout, url_of
 pytestmark = pytest.mark.django_db
 
 
-def history(api, payout, query=""):
-    return api.get(f"{url_of(payout)}history/{query}").json()["results"]
+def read_history(api, payout):
+    return api.get(f"{url_of(payout)}history/").json()["results"]
 
 
-def sql(statement, *parameters):
+def execute(statement, *parameters):
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
 
 
-def test_tells_a_payouts_life(api):
-    made = api.post(URL, REQUEST, headers={"X-Request-ID": "req-1"}).json()
-    payout = Payout.objects.get(pk=made["id"])
+def test_the_history_shows_each_change(api):
+    pk = api.post(URL, REQUEST, headers={"X-Request-ID": "req-1"}).json()["id"]
+    payout = Payout.objects.get(pk=pk)
     api.patch(url_of(payout), {"amount": "5.00"}, headers={"X-Request-ID": "req-2"})
-    process(made["id"])
-    created, changed, claimed, finished = history(api, payout)
+    process(pk)
+    created, changed, claimed, finished = read_history(api, payout)
     assert (created["operation"], created["changed_by"], created["changes"]["status"]) == ("INSERT", "api req-1", "NEW")
     assert (changed["operation"], changed["changed_by"], changed["changes"]) == (
         "UPDATE",
@@ -34,34 +36,34 @@ def test_tells_a_payouts_life(api):
     assert finished["changed_by"].startswith("worker")
 
 
-def test_says_of_the_details_only_that_they_changed(api):
+def test_the_history_does_not_contain_the_details(api):
     payout = make_payout()
     api.patch(url_of(payout), {"recipient_details": {"number": "5555444433332222"}})
-    assert history(api, payout)[-1]["changes"] == {"recipient_details": "changed"}
+    assert read_history(api, payout)[-1]["changes"] == {"recipient_details": "changed"}
     stored = str(list(PayoutChange.objects.values()))
     assert "4111111111111111" not in stored
     assert "5555444433332222" not in stored
 
 
-def test_outlives_a_delete(api):
+def test_a_deleted_payout_keeps_its_history(api):
     payout = make_payout()
     api.delete(url_of(payout))
-    assert [change["changes"].keys() for change in history(api, payout)][1] == {"deleted_at", "due_at"}
+    assert [change["changes"].keys() for change in read_history(api, payout)][1] == {"deleted_at", "due_at"}
 
 
-def test_sees_plain_sql_and_names_its_user(api):
+def test_the_history_records_sql_and_names_its_user(api):
     payout = make_payout(changed_by="api req-1")
-    sql("UPDATE payouts_payout SET comment = 'by hand' WHERE id = %s", payout.pk)
-    sql("DELETE FROM payouts_payout WHERE id = %s", payout.pk)
-    updated, deleted = history(api, payout)[1:]
+    execute("UPDATE payouts_payout SET comment = 'by hand' WHERE id = %s", payout.pk)
+    execute("DELETE FROM payouts_payout WHERE id = %s", payout.pk)
+    updated, deleted = read_history(api, payout)[1:]
     assert (updated["operation"], updated["changes"]) == ("UPDATE", {"comment": "by hand"})
     assert (deleted["operation"], deleted["changes"]) == ("DELETE", {})
     assert {updated["changed_by"], deleted["changed_by"]} == {f"sql {connection.settings_dict['USER']}"}
 
 
-def test_tells_of_every_column_but_the_internal():
+def test_the_history_records_every_public_column():
     payout = make_payout()
-    everything = """
+    statement = """
         UPDATE payouts_payout
            SET user_id = 8, amount = 2, currency = 'EUR', recipient_details = '{"iban": "x"}', comment = 'x',
                status = 'FAILED', failure_reason = 'x', gateway_reference = 'x', processed_at = now(), submission = 2,
@@ -70,13 +72,13 @@ def test_tells_of_every_column_but_the_internal():
                asked_at = now(), pending_since = now()
          WHERE id = %s
     """
-    sql(everything, payout.pk)
+    execute(statement, payout.pk)
     recorded = {name for change in PayoutChange.objects.filter(operation="UPDATE") for name in change.changes}
     internal = {"id", "created_at", "updated_at", "changed_by", "taken_at", "fingerprint"}
     assert recorded == {field.column for field in Payout._meta.concrete_fields} - internal
 
 
-def test_comes_in_pages_oldest_first(api):
+def test_the_history_comes_in_pages_with_the_oldest_change_first(api):
     payout = make_payout()
     for number in range(5):
         api.patch(url_of(payout), {"comment": str(number)})
@@ -88,16 +90,16 @@ def test_comes_in_pages_oldest_first(api):
 
 
 @pytest.mark.parametrize("identifier", ["01a1fcaf-a016-7176-b7af-bb375d1fea01", "x"])
-def test_of_an_unknown_payout_is_404(api, identifier):
+def test_the_history_of_an_unknown_payout_is_404(api, identifier):
     assert api.get(f"{URL}{identifier}/history/").status_code == 404
 
 
-def test_costs_one_query(api, django_assert_num_queries):
+def test_the_history_costs_one_query(api, django_assert_num_queries):
     payout = make_payout()
     with django_assert_num_queries(1):
-        history(api, payout)
+        read_history(api, payout)
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_cannot_be_written(api, method):
+def test_the_history_cannot_be_written(api, method):
     assert getattr(api, method)(f"{url_of(make_payout())}history/", {}).status_code == 405

@@ -1,4 +1,4 @@
-"""What the manifests and the code say of each other, in what kustomize makes of each overlay."""
+"""The Kubernetes manifests, as kustomize builds each overlay: they agree with the code and with each other."""
 
 import base64
 import os
@@ -25,7 +25,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 TMP = "/tmp"  # noqa: S108
 
 if shutil.which("kubectl") is None and not os.environ.get("CI"):
-    pytest.skip("no kubectl on the PATH: the manifests were not looked at", allow_module_level=True)
+    pytest.skip("no kubectl on the PATH", allow_module_level=True)
 
 
 class Manifests:
@@ -56,8 +56,8 @@ class Manifests:
 def build(overlay):
     folder = scratch / f"kubernetes-{overlay}"
     shutil.copytree(KUBERNETES, folder, ignore=shutil.ignore_patterns("secrets.env"))
-    filled = (KUBERNETES / "secrets.env.example").read_text().replace("=\n", f"={'secret' * 10}\n")
-    (folder / "overlays" / overlay / "secrets.env").write_text(filled)
+    secrets = (KUBERNETES / "secrets.env.example").read_text().replace("=\n", f"={'secret' * 10}\n")
+    (folder / "overlays" / overlay / "secrets.env").write_text(secrets)
     kubectl = ["kubectl", "kustomize", folder / "overlays" / overlay]
     return Manifests(subprocess.run(kubectl, check=True, capture_output=True, text=True).stdout)
 
@@ -74,24 +74,24 @@ def production():
 
 def test_manifests_follow_their_schemas(manifests):
     for manifest in manifests.all:
-        # KEDA's are not among those of Kubernetes.
+        # Kubernetes has no schema for this kind of KEDA's.
         if manifest["kind"] != "ScaledObject":
             kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
 
 
-def test_every_file_is_named():
+def test_every_file_is_part_of_an_overlay():
     kustomizations = list(KUBERNETES.rglob("kustomization.yaml"))
-    named = set()
+    used = set()
     for path in kustomizations:
-        said = yaml.safe_load(path.read_text())
-        files = [*said["resources"], *said.get("components", ())]
-        files += [patch["path"] for patch in said.get("patches", ()) if "path" in patch]
-        for generator in (*said.get("configMapGenerator", ()), *said.get("secretGenerator", ())):
-            files += generator["envs"]
-        named |= {(path.parent / name).resolve() for name in files}
+        kustomization = yaml.safe_load(path.read_text())
+        names = [*kustomization["resources"], *kustomization.get("components", ())]
+        names += [patch["path"] for patch in kustomization.get("patches", ()) if "path" in patch]
+        for kind in ("configMapGenerator", "secretGenerator"):
+            names += [name for generator in kustomization.get(kind, ()) for name in generator["envs"]]
+        used |= {(path.parent / name).resolve() for name in names}
     files = {path for path in KUBERNETES.rglob("*") if path.is_file()}
-    assert files - named - set(kustomizations) == {KUBERNETES / "secrets.env.example"}
-    assert sorted(path.parent.name for path in kustomizations if path.parent not in named) == OVERLAYS
+    assert files - used - set(kustomizations) == {KUBERNETES / "secrets.env.example"}
+    assert sorted(path.parent.name for path in kustomizations if path.parent not in used) == OVERLAYS
 
 
 def test_secrets_are_never_committed():
@@ -114,24 +114,24 @@ def test_every_container_is_the_same_image(manifests):
     assert len({container["image"] for container in manifests.containers()}) == 1
 
 
-def test_the_port_is_that_of_the_image(manifests):
+def test_the_api_listens_on_the_port_of_the_image(manifests):
     [port] = manifests.container("api")["ports"]
     assert str(port["containerPort"]) == DEFAULTS["PORT"] == re.search(r"^EXPOSE (\d+)", DOCKERFILE, re.MULTILINE)[1]
 
 
-def test_the_way_in_leads_to_the_api(manifests):
+def test_the_ingress_leads_to_the_api(manifests):
     [ingress], [service] = manifests.specs("Ingress"), manifests.of("Service").values()
     [rule] = ingress["rules"]
-    [way_in] = service["spec"]["ports"]
+    [entrance] = service["spec"]["ports"]
     assert ingress["tls"][0]["hosts"] == [rule["host"]]
     backend = rule["http"]["paths"][0]["backend"]["service"]
-    assert backend == {"name": service["metadata"]["name"], "port": {"name": way_in["name"]}}
+    assert backend == {"name": service["metadata"]["name"], "port": {"name": entrance["name"]}}
     [port] = manifests.container("api")["ports"]
-    assert way_in["targetPort"] == port["name"]
+    assert entrance["targetPort"] == port["name"]
     assert manifests.of("NetworkPolicy")["api"]["spec"]["ingress"][0]["ports"] == [{"port": port["name"]}]
 
 
-def test_every_name_leads_to_something(manifests):
+def test_every_reference_has_a_target(manifests):
     for scaler in (*manifests.specs("HorizontalPodAutoscaler"), *manifests.specs("ScaledObject")):
         assert scaler["scaleTargetRef"]["name"] in manifests.pods()
     generated = {*manifests.of("ConfigMap"), *manifests.of("Secret")}
@@ -139,7 +139,7 @@ def test_every_name_leads_to_something(manifests):
         assert {source["name"] for reference in container["envFrom"] for source in reference.values()} == generated
 
 
-def test_what_selects_pods_selects_some(manifests):
+def test_every_selector_selects_pods(manifests):
     labels = [deployment["template"]["metadata"]["labels"] for deployment in manifests.specs("Deployment")]
     selectors = [service["selector"] for service in manifests.specs("Service")]
     selectors += [budget["selector"]["matchLabels"] for budget in manifests.specs("PodDisruptionBudget")]
@@ -147,7 +147,7 @@ def test_what_selects_pods_selects_some(manifests):
     for pod in manifests.pods().values():
         selectors += [spread["labelSelector"]["matchLabels"] for spread in pod["topologySpreadConstraints"]]
     assert len(selectors) == 10
-    assert all(any(selector.items() <= of_pod.items() for of_pod in labels) for selector in selectors)
+    assert all(any(selector.items() <= pod.items() for pod in labels) for selector in selectors)
 
 
 @pytest.mark.django_db
@@ -161,11 +161,11 @@ def test_the_api_answers_its_probes(client, settings, manifests, probe, path):
     assert (get["path"], client.get(get["path"], headers=headers).status_code) == (path, 200)
 
 
-def test_the_api_answers_to_the_names_that_lead_to_it(client, settings, manifests):
+def test_the_api_accepts_the_host_names_that_lead_to_it(client, settings, manifests):
     settings.ALLOWED_HOSTS = manifests.environment()["ALLOWED_HOSTS"].split(",")
     [ingress], [service] = manifests.specs("Ingress"), manifests.of("Service").values()
-    inside = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
-    for host in (ingress["rules"][0]["host"], inside):
+    internal_host = f"{service['metadata']['name']}.{service['metadata']['namespace']}.svc"
+    for host in (ingress["rules"][0]["host"], internal_host):
         assert client.get("/healthz/", headers={"Host": host}).status_code == 200
 
 
@@ -179,7 +179,7 @@ def test_a_worker_lives_while_its_heartbeat_is_young(production, tmp_path, age, 
     assert subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == code
 
 
-def test_pods_have_no_rights(manifests):
+def test_pods_have_no_privileges(manifests):
     uid = int(re.search(r"^USER (\d+)", DOCKERFILE, re.MULTILINE)[1])
     for pod in manifests.pods().values():
         assert pod["automountServiceAccountToken"] is False
@@ -198,27 +198,27 @@ def test_pods_have_no_rights(manifests):
         assert [mount["mountPath"] for mount in container["volumeMounts"]] == [TMP]
 
 
-def test_every_container_says_what_it_needs(manifests):
+def test_every_container_states_its_needs(manifests):
     for container in manifests.containers():
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
         assert container["resources"]["limits"].keys() == {"memory"}
 
 
-def test_a_worker_has_time_for_the_longest_calls_of_the_gateway(manifests):
+def test_a_worker_has_time_to_finish_two_calls_of_the_gateway(manifests):
     longest = float((DEFAULTS | manifests.environment())["PAYOUT_GATEWAY_TIMEOUT"])
     assert manifests.pods()["worker"]["terminationGracePeriodSeconds"] > 2 * longest
 
 
-def test_the_api_has_time_for_what_it_has_accepted(manifests):
+def test_the_api_has_time_to_answer_what_it_has_accepted(manifests):
     pause = manifests.container("api")["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert manifests.pods()["api"]["terminationGracePeriodSeconds"] > pause + GracefulTimeout.default
 
 
-def test_only_settings_that_exist_are_set(manifests):
+def test_the_manifests_set_only_settings_that_exist(manifests):
     assert manifests.environment().keys() <= DEFAULTS.keys()
 
 
-def test_secrets_are_in_the_secret(manifests):
+def test_the_secret_contains_the_secrets(manifests):
     [secret] = manifests.of("Secret").values()
     assert secret["data"].keys() == {"SECRET_KEY", "DB_PASSWORD", "CELERY_BROKER_URL", "PAYOUT_GATEWAY_TOKEN"}
 
@@ -227,7 +227,7 @@ def test_secrets_are_in_the_secret(manifests):
     ("overlay", "gateway", "warnings"),
     [("staging", "SandboxGateway", ["payouts.PAYOUT_GATEWAY"]), ("production", "HTTPGateway", [])],
 )
-def test_nothing_is_missing_from_the_settings(overlay, gateway, warnings):
+def test_the_settings_of_an_overlay_are_complete(overlay, gateway, warnings):
     check = (
         "from django.core.management import call_command; from payouts.gateways import configured;"
         "call_command('check', deploy=True); print(type(configured()).__name__)"
@@ -238,18 +238,18 @@ def test_nothing_is_missing_from_the_settings(overlay, gateway, warnings):
     assert re.findall(r"^\?: \((.*?)\)", run.stderr, re.MULTILINE) == warnings
 
 
-def test_pods_may_call_what_they_need(production):
+def test_the_network_policies_allow_the_calls_that_pods_make(production):
     environment = DEFAULTS | production.environment()
     policies = production.of("NetworkPolicy")
 
     def ports(name):
-        return {allowed["port"] for rule in policies[name]["spec"]["egress"] for allowed in rule["ports"]}
+        return {entry["port"] for rule in policies[name]["spec"]["egress"] for entry in rule["ports"]}
 
     assert {int(environment["DB_PORT"]), urlsplit(environment["CELERY_BROKER_URL"]).port} < ports("payouts")
     assert (urlsplit(environment["PAYOUT_GATEWAY_URL"]).scheme, ports("worker")) == ("https", {443})
 
 
-def test_of_a_worker_only_the_metrics_may_be_called(manifests):
+def test_a_worker_accepts_calls_only_for_its_metrics(manifests):
     policies = manifests.of("NetworkPolicy")
     assert "Ingress" in policies["payouts"]["spec"]["policyTypes"]
     assert sorted(name for name, policy in policies.items() if "ingress" in policy["spec"]) == ["api", "worker"]
@@ -258,25 +258,25 @@ def test_of_a_worker_only_the_metrics_may_be_called(manifests):
     assert str(port["containerPort"]) == manifests.environment()["METRICS_PORT"]
 
 
-def test_prometheus_is_led_to_the_ports(manifests):
+def test_annotations_lead_prometheus_to_the_ports(manifests):
     for deployment in manifests.specs("Deployment"):
         annotations = deployment["template"]["metadata"]["annotations"]
         [port] = deployment["template"]["spec"]["containers"][0]["ports"]
         assert annotations == {"prometheus.io/scrape": "true", "prometheus.io/port": str(port["containerPort"])}
 
 
-def test_compose_and_kubernetes_look_at_the_same_heartbeat(production):
+def test_compose_and_kubernetes_check_the_heartbeat_alike(production):
     compose = yaml.safe_load((ROOT / "docker-compose/docker-compose.local.yaml").read_text())
     _shell, test = compose["services"]["worker"]["healthcheck"]["test"]
     assert test.replace("$$", "$") == production.container("worker")["livenessProbe"]["exec"]["command"][-1]
 
 
-def test_an_upgrade_leaves_the_number_of_pods_to_their_scaler(manifests):
+def test_a_deployment_leaves_the_number_of_pods_to_its_scaler(manifests):
     for scaler in (*manifests.specs("HorizontalPodAutoscaler"), *manifests.specs("ScaledObject")):
         assert "replicas" not in manifests.of("Deployment")[scaler["scaleTargetRef"]["name"]]["spec"]
 
 
-def test_workers_are_scaled_by_the_queue_that_they_read(production):
+def test_the_length_of_their_queue_scales_the_workers(production):
     [scaler] = production.specs("ScaledObject")
     [trigger] = scaler["triggers"]
     assert trigger["metadata"]["queueName"] == DEFAULTS["CELERY_TASK_DEFAULT_QUEUE"]
@@ -284,11 +284,11 @@ def test_workers_are_scaled_by_the_queue_that_they_read(production):
     assert scaler["minReplicaCount"] >= 1
 
 
-def test_all_pods_find_connections_in_postgresql(production):
-    """It has 100 and keeps 3 for superusers. During an upgrade one API pod comes, and one of each kind leaves."""
-    for name, more in (("api", 1), ("worker", 0)):
+def test_postgresql_has_connections_for_all_pods(production):
+    """PostgreSQL has 100, 3 of them for superusers. An upgrade adds one API pod, while one pod of each kind ends."""
+    for name, surge in (("api", 1), ("worker", 0)):
         spec = production.of("Deployment")[name]["spec"]
-        assert spec["strategy"]["rollingUpdate"]["maxSurge"] == more
+        assert spec["strategy"]["rollingUpdate"]["maxSurge"] == surge
         assert spec["minReadySeconds"] >= spec["template"]["spec"]["terminationGracePeriodSeconds"]
     of_api = int(DEFAULTS["WEB_CONCURRENCY"]) * int(DEFAULTS["API_THREADS"])
     of_worker = int(DEFAULTS["CELERY_CONCURRENCY"]) + 2 * THREADS

@@ -1,4 +1,4 @@
-"""The one table of transitions, and that what is derived from it says the same."""
+"""The table of transitions, and what is derived from it."""
 
 import re
 from dataclasses import replace
@@ -18,7 +18,7 @@ MOVES = {
 }
 
 
-def test_these_moves_there_are_and_no_others():
+def test_the_table_has_these_moves_and_no_others():
     assert {(row.source, row.target) for row in TRANSITIONS if row.source != row.target} == MOVES
 
 
@@ -31,17 +31,17 @@ def test_each_outcome_has_one_transition_and_one_statement():
     assert {row.name for row in TRANSITIONS if row.name in Outcome} == set(statements.FINISH) == set(Outcome)
 
 
-def test_all_that_lead_a_person_to_one_status_set_the_same():
-    for who in (machine.BY_HAND, [Who.PROVIDER]):
+def test_all_transitions_of_a_person_to_one_status_set_the_same_columns():
+    for who in (machine.PEOPLE, [Who.PROVIDERS_WORD]):
         for target in Status:
             rows = machine.transitions(target=target, who=who)
             assert all(row.sets == rows[0].sets for row in rows)
 
 
 @pytest.mark.django_db
-def test_a_row_more_is_a_way_more(api, monkeypatch):
-    [settled] = machine.transitions("settle", target=Status.FAILED)
-    monkeypatch.setattr(machine, "TRANSITIONS", (*TRANSITIONS, replace(settled, source=Status.COMPLETED)))
-    refused = api.patch(url_of(make_payout(Status.COMPLETED)), {"amount": "1.00"})
-    assert (refused.status_code, refused.json()["allowed"]) == (409, ["FAILED"])
+def test_a_new_row_of_the_table_is_all_that_a_new_move_needs(api, monkeypatch):
+    [transition] = machine.transitions("settle", target=Status.FAILED)
+    monkeypatch.setattr(machine, "TRANSITIONS", (*TRANSITIONS, replace(transition, source=Status.COMPLETED)))
+    answer = api.patch(url_of(make_payout(Status.COMPLETED)), {"amount": "1.00"})
+    assert (answer.status_code, answer.json()["allowed"]) == (409, ["FAILED"])
     assert api.patch(url_of(make_payout(Status.COMPLETED)), {"status": "FAILED"}).json()["status"] == "FAILED"

@@ -71,7 +71,7 @@ def test_settling_takes_a_payout_out_of_its_worker_s_hands(number, status):
 
 def test_after_a_restore_what_the_gateway_has_paid_is_completed():
     new, failed, unpaid, *gone = (make_payout(status) for status in ("NEW", "FAILED", "NEW", "NEW", "NEW"))
-    corrected, asked = make_payout("FAILED", amount=106), make_payout("PROCESSING", note="HTTP 504")
+    corrected, in_doubt = make_payout("FAILED", amount=106), make_payout("PROCESSING", note="HTTP 504")
     Payout.objects.filter(pk__in=[payout.pk for payout in gone]).delete()
     create, insert, update, select = COMPARE
     run(create)
@@ -81,7 +81,7 @@ def test_after_a_restore_what_the_gateway_has_paid_is_completed():
         cursor.execute("INSERT INTO ledger VALUES (%s, true, 'second', 50.5, 'USD')", [f"{corrected.pk}:2"])
     assert run(insert) == 2
     assert {pk for (pk,) in run(update)} == {new.pk, failed.pk, corrected.pk}
-    assert [row[0] for row in run(select)] == [unpaid.pk, asked.pk]
+    assert [row[0] for row in run(select)] == [unpaid.pk, in_doubt.pk]
     corrected.refresh_from_db()
     assert (str(corrected.amount), corrected.currency, corrected.submission) == ("50.50", "USD", 2)
     booked = sorted(Payout.objects.filter(status="COMPLETED").values_list("gateway_reference", flat=True))
@@ -127,4 +127,4 @@ def test_the_notes_call_what_there_is(api):
 def test_what_the_ledger_brought_back_is_not_made_again(api):
     payout = make_payout(Status.COMPLETED, idempotency_key="lost")
     assert api.post(URL, REQUEST, headers={"Idempotency-Key": "lost"}).status_code == 422
-    assert [made.pk for made in Payout.objects.all()] == [payout.pk]
+    assert [each.pk for each in Payout.objects.all()] == [payout.pk]

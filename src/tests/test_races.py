@@ -1,4 +1,4 @@
-"""Two real connections want the same payout: exactly one gets it, whichever."""
+"""Connections that want the same payout at the same time: exactly one gets it."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -18,7 +18,7 @@ ROUNDS = 25
 NEVER_BOOKED = {"status": Status.FAILED, "failure_reason": "Never booked."}
 
 
-def at_once(*actions):
+def run_at_once(*actions):
     start = Barrier(len(actions))
 
     def run(action):
@@ -41,28 +41,28 @@ def change(payout, **fields):
     return lambda: Payout.objects.change(payout.pk, fields, by="a test")
 
 
-def test_of_many_claims_one_gets_the_payout():
+def test_one_of_four_claims_gets_the_payout():
     for _ in range(ROUNDS):
         payout = make_payout()
-        assert sum(at_once(*[claim(payout)] * 4)) == 1
+        assert sum(run_at_once(*[claim(payout)] * 4)) == 1
         payout.refresh_from_db()
         assert payout.attempt == 1
 
 
 @pytest.mark.parametrize("target", [Status.CANCELLED, Status.COMPLETED, Status.FAILED])
-def test_either_the_claim_or_the_hand_wins(target):
+def test_either_the_worker_or_the_person_wins(target):
     for _ in range(ROUNDS):
         payout = make_payout()
-        claimed, changed = at_once(claim(payout), change(payout, status=target))
+        claimed, changed = run_at_once(claim(payout), change(payout, status=target))
         payout.refresh_from_db()
         assert claimed != changed
         assert payout.status == (Status.PROCESSING if claimed else target)
 
 
-def test_a_claim_pays_either_the_old_or_the_new_amount_and_says_so():
+def test_a_claim_has_the_amount_that_the_row_has():
     for _ in range(ROUNDS):
         payout = make_payout(amount="1.00")
-        claimed, changed = at_once(
+        claimed, changed = run_at_once(
             lambda p=payout: Payout.objects.claim(p.pk, by="a test"), change(payout, amount="2.00")
         )
         payout.refresh_from_db()
@@ -70,7 +70,7 @@ def test_a_claim_pays_either_the_old_or_the_new_amount_and_says_so():
         assert str(payout.amount) == ("2.00" if changed else "1.00")
 
 
-def test_recovery_passes_by_what_somebody_has_locked():
+def test_recovery_skips_a_locked_payout():
     locked, due = (make_payout(created_at=Now() - timedelta(seconds=age)) for age in (30, 20))
 
     def claim_due():
@@ -80,23 +80,23 @@ def test_recovery_passes_by_what_somebody_has_locked():
 
     with transaction.atomic():
         Payout.objects.select_for_update().get(pk=locked.pk)
-        [taken] = at_once(claim_due)
-    assert taken.pk == due.pk
+        [payout] = run_at_once(claim_due)
+    assert payout.pk == due.pk
 
 
 def test_either_the_claim_or_the_delete_wins():
     for _ in range(ROUNDS):
         payout = make_payout()
-        claimed, removed = at_once(claim(payout), lambda p=payout: Payout.objects.remove(p.pk, by="a test"))
+        claimed, removed = run_at_once(claim(payout), lambda p=payout: Payout.objects.remove(p.pk, by="a test"))
         payout.refresh_from_db()
         assert claimed != removed
         assert (payout.deleted_at is not None) == removed
 
 
-def test_of_two_hands_one_wins():
+def test_one_of_two_persons_wins():
     for _ in range(ROUNDS):
         payout = make_payout()
-        cancelled, completed = at_once(change(payout, status="CANCELLED"), change(payout, status="COMPLETED"))
+        cancelled, completed = run_at_once(change(payout, status="CANCELLED"), change(payout, status="COMPLETED"))
         payout.refresh_from_db()
         assert cancelled != completed
         assert payout.status == ("CANCELLED" if cancelled else "COMPLETED")
@@ -105,17 +105,17 @@ def test_of_two_hands_one_wins():
 def test_one_of_two_retries_makes_the_new_submission():
     for _ in range(ROUNDS):
         payout = make_payout(Status.FAILED)
-        assert sum(at_once(*[change(payout, status="NEW")] * 2)) == 1
+        assert sum(run_at_once(*[change(payout, status="NEW")] * 2)) == 1
         payout.refresh_from_db()
         assert payout.submission == 2
 
 
-def test_either_the_worker_or_the_hand_settles_what_is_in_doubt():
+def test_either_the_worker_or_the_person_settles_a_payout_in_doubt():
     for _ in range(ROUNDS):
         payout = make_payout(Status.PROCESSING, note="HTTP 504", due_at=Now() - timedelta(seconds=1))
-        finished, settled = at_once(
+        finished, settled = run_at_once(
             lambda p=payout: Payout.objects.finish(p, paid(), by="a test"),
-            lambda p=payout: Payout.objects.settle(p.pk, NEVER_BOOKED, by="a test"),
+            lambda p=payout: Payout.objects.settle_doubt(p.pk, NEVER_BOOKED, by="a test"),
         )
         payout.refresh_from_db()
         assert finished != settled

@@ -1,4 +1,4 @@
-"""What recovery finds due, and that finding it does not depend on the size of the table."""
+"""Which payouts recovery takes, and in which order."""
 
 import re
 from datetime import timedelta
@@ -17,36 +17,36 @@ from tests.make import make_payout, make_processing, multiply
 pytestmark = pytest.mark.django_db
 
 
-def old(seconds):
+def seconds_ago(seconds):
     return Now() - timedelta(seconds=seconds)
 
 
-def test_takes_the_oldest_new_one_that_waited_too_long():
-    make_payout(created_at=old(5))
-    second = make_payout(created_at=old(20))
-    oldest = make_payout(created_at=old(30))
-    taken = Payout.objects.claim_due(Status.NEW, by="a test")
-    assert (taken.pk, taken.status, taken.attempt) == (oldest.pk, Status.PROCESSING, 1)
+def test_recovery_takes_new_payouts_that_waited_too_long_and_the_oldest_first():
+    make_payout(created_at=seconds_ago(5))
+    second = make_payout(created_at=seconds_ago(20))
+    oldest = make_payout(created_at=seconds_ago(30))
+    payout = Payout.objects.claim_due(Status.NEW, by="a test")
+    assert (payout.pk, payout.status, payout.attempt) == (oldest.pk, Status.PROCESSING, 1)
     assert Payout.objects.claim_due(Status.NEW, by="a test").pk == second.pk
     assert Payout.objects.claim_due(Status.NEW, by="a test") is None
 
 
-def test_goes_on_from_the_one_that_it_took_last():
-    make_payout(created_at=old(30))
-    next_one = make_payout(created_at=old(20))
-    assert Payout.objects.claim_due(Status.NEW, since=next_one.created_at, by="a test").pk == next_one.pk
-    assert Payout.objects.claim_due(Status.NEW, since=next_one.created_at, by="a test") is None
+def test_recovery_goes_on_after_the_payout_that_it_took_last():
+    make_payout(created_at=seconds_ago(30))
+    later = make_payout(created_at=seconds_ago(20))
+    assert Payout.objects.claim_due(Status.NEW, since=later.created_at, by="a test").pk == later.pk
+    assert Payout.objects.claim_due(Status.NEW, since=later.created_at, by="a test") is None
 
 
-def test_takes_the_one_whose_lease_ran_out():
+def test_recovery_takes_a_payout_whose_lease_is_over():
     make_processing(lease_is_over=False)
     due = make_processing(lease_is_over=True)
-    taken = Payout.objects.claim_due(Status.PROCESSING, by="a test")
-    assert (taken.pk, taken.attempt) == (due.pk, 2)
+    payout = Payout.objects.claim_due(Status.PROCESSING, by="a test")
+    assert (payout.pk, payout.attempt) == (due.pk, 2)
     assert Payout.objects.claim_due(Status.PROCESSING, by="a test") is None
 
 
-def test_passes_by_what_somebody_has_deleted_by_sql():
+def test_recovery_leaves_a_payout_that_sql_has_deleted():
     Payout.objects.filter(pk=make_processing(lease_is_over=True).pk).update(
         deleted_at=Now(), due_at=None, taken_at=None
     )
@@ -54,8 +54,8 @@ def test_passes_by_what_somebody_has_deleted_by_sql():
     assert Payout.objects.claim_due(Status.PROCESSING, by="a test").pk == due.pk
 
 
-def test_what_no_message_announced_has_its_request_s_id_all_the_same(caplog):
-    payout = make_payout(created_at=old(20), changed_by="shop req-1")
+def test_a_payout_that_recovery_pays_keeps_its_request_id(caplog):
+    payout = make_payout(created_at=seconds_ago(20), changed_by="shop req-1")
     ids = []
     caplog.handler.addFilter(lambda _record: ids.append(context.request_id.get()) or True)
     with caplog.at_level("INFO", "payouts.tasks"):
@@ -65,21 +65,21 @@ def test_what_no_message_announced_has_its_request_s_id_all_the_same(caplog):
 
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
-def test_leaves_what_is_done(status):
-    make_payout(status, created_at=old(99))
+def test_recovery_leaves_a_payout_with_a_final_status(status):
+    make_payout(status, created_at=seconds_ago(99))
     assert Payout.objects.claim_due(Status.NEW, by="a test") is None
     assert Payout.objects.claim_due(Status.PROCESSING, by="a test") is None
 
 
-def test_leaves_what_was_deleted():
-    make_payout(created_at=old(99), deleted_at=Now())
+def test_recovery_leaves_a_deleted_payout():
+    make_payout(created_at=seconds_ago(99), deleted_at=Now())
     assert Payout.objects.claim_due(Status.NEW, by="a test") is None
 
 
 @pytest.mark.parametrize("status", [Status.NEW, Status.PROCESSING])
-def test_reads_a_partial_index_however_many_are_finished(status):
-    multiply(make_payout(Status.COMPLETED, created_at=old(99)), 5000)
-    make_payout(created_at=old(30))
+def test_recovery_reads_an_index_however_many_payouts_are_final(status):
+    multiply(make_payout(Status.COMPLETED, created_at=seconds_ago(99)), 5000)
+    make_payout(created_at=seconds_ago(30))
     make_processing(lease_is_over=True)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE payouts_payout")
@@ -87,6 +87,6 @@ def test_reads_a_partial_index_however_many_are_finished(status):
             assert Payout.objects.claim_due(status, by="a test") is not None
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {queries[0]['sql']}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
-    # Where few wait, both are as cheap.
+    # With so few payouts, PostgreSQL may use either index.
     assert re.search("using payout_by_(due|status) on", plan)
     assert "Seq Scan" not in plan

@@ -1,20 +1,23 @@
-"""What is set wrong is refused before anything is started: test_entry_points.py has what becomes of a refusal."""
+"""How settings are read, and how unusable ones are refused. test_entry_points.py tests the start after a refusal."""
 
+import os
 import re
 import runpy
+import socket
 
 import pytest
+from django.db import connection
 
 from tests.local import ROOT
 
-SETTINGS = str(ROOT / "src/config/settings.py")
+SETTINGS_FILE = str(ROOT / "src/config/settings.py")
 
 
 def refusal(monkeypatch, name, value):
     monkeypatch.setenv(name, value)
-    with pytest.raises(SystemExit) as stopped:
-        runpy.run_path(SETTINGS)
-    return stopped.value.code
+    with pytest.raises(SystemExit) as refused:
+        runpy.run_path(SETTINGS_FILE)
+    return refused.value.code
 
 
 @pytest.mark.parametrize(
@@ -48,24 +51,33 @@ def refusal(monkeypatch, name, value):
     ],
 )
 def test_an_unusable_setting_is_refused_in_one_line(monkeypatch, name, value):
-    # With it the others of the database are not read.
+    # With a DATABASE_URL the other settings of the database would not be read.
     monkeypatch.setenv("DATABASE_URL", "")
     assert re.fullmatch(f"The setting {name} cannot be used: .+", refusal(monkeypatch, name, value))
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("DATABASE_URL", "postgres"), ("CELERY_BROKER_URL", "amqp")])
 def test_a_refusal_shows_no_password(monkeypatch, name, scheme):
-    said = refusal(monkeypatch, name, f"{scheme}://payouts:secret/word@localhost/x")
-    assert said.startswith(f"The setting {name} cannot be used: it is not a URL; in a password")
+    line = refusal(monkeypatch, name, f"{scheme}://payouts:secret/word@localhost/x")
+    assert line.startswith(f"The setting {name} cannot be used: it is not a URL; in a password")
 
 
-def test_what_is_in_the_url_of_the_database_is_not_read_elsewhere(monkeypatch):
+def test_the_url_of_the_database_wins_over_the_other_settings(monkeypatch):
     monkeypatch.setenv("DATABASE_URL", "postgres://payouts@database/payouts")
-    # As Kubernetes does it where a service has the name db.
+    # Kubernetes sets this where a service is called db.
     monkeypatch.setenv("DB_PORT", "tcp://10.0.0.1:5432")
-    assert runpy.run_path(SETTINGS)["DATABASE"]["HOST"] == "database"
+    assert runpy.run_path(SETTINGS_FILE)["DATABASE"]["HOST"] == "database"
 
 
 def test_a_value_that_begins_with_a_dollar_stays_as_it_is(monkeypatch):
     monkeypatch.setenv("SECRET_KEY", r"$HOME \$x")
-    assert runpy.run_path(SETTINGS)["SECRET_KEY"] == r"$HOME \$x"
+    assert runpy.run_path(SETTINGS_FILE)["SECRET_KEY"] == r"$HOME \$x"
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="only Linux has this option")
+def test_a_connection_notices_within_seconds_that_its_server_is_gone():
+    connection.ensure_connection()
+    with socket.socket(fileno=os.dup(connection.connection.fileno())) as copy:
+        assert 0 < copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 10_000
+        assert 0 < copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 10

@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 import schemathesis
 
-# Well below the limits of the recipient's details. test_bad_input.py tests the limits themselves.
+# Well below the limits of the recipient's details. test_api_bad_input.py tests the limits themselves.
 DETAILS_LENGTH, DETAILS_DEPTH = 4000, 20
 # Gunicorn itself refuses a longer request line, and answers in HTML.
 QUERY_LENGTH = 3800

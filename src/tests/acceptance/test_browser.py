@@ -1,4 +1,4 @@
-"""The documentation as a developer uses it and the admin, in a real browser, with DEBUG off."""
+"""The API's documentation and the back office in a real browser, with DEBUG off."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
-# On a busy machine five seconds, its own, are not enough for an answer.
+# Playwright waits five seconds. On a busy machine an answer takes longer.
 expect.set_options(timeout=30_000)
 
 if CHROMIUM is None and not os.environ.get("CI"):
-    pytest.skip("no Chromium on the PATH: the pages were not looked at", allow_module_level=True)
+    pytest.skip("no Chromium on the PATH", allow_module_level=True)
 
 
 @pytest.fixture(scope="module")
 def watched_page():
-    """What failed on it is in the list beside it. Another page would cost the browser as much as a test does."""
+    """A page, and the list of its failures. The tests share it, because a new page takes as long as a test."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page: Page = browser.new_page(viewport={"width": 1300, "height": 1000})
@@ -36,7 +36,7 @@ def watched_page():
 
 @pytest.fixture
 def page(watched_page):
-    """Fails the test for any answer or script on the page that failed. Nobody is logged in."""
+    """Fails the test if an answer or a script of the page fails. Nobody is logged in."""
     page, failures = watched_page
     failures.clear()
     yield page
@@ -46,6 +46,7 @@ def page(watched_page):
 
 
 def try_out(page):
+    """Sends the example from the documentation, and returns the payout's id."""
     operation = page.locator("#operations-payouts-payouts_create")
     operation.get_by_text("Send a payout").click()
     operation.get_by_role("button", name="Try it out").click()
@@ -56,7 +57,7 @@ def try_out(page):
     return re.search(r'"id": "([^"]+)"', answer.inner_text())[1]
 
 
-def test_swagger_tries_out_a_payout(page, service):
+def test_swagger_sends_a_payout(page, service):
     page.goto(f"{service.base}/swagger/")
     try_out(page)
     assert service.database.rows("SELECT count(*) FROM payouts_payout WHERE comment = 'Salary for November'") == [(1,)]
@@ -71,7 +72,7 @@ def test_swagger_shows_each_operation_and_its_errors(page, service):
         expect(operation.locator(f'tr.response[data-code="{code}"]')).to_be_visible()
 
 
-def test_redoc_is_there(page, service):
+def test_redoc_shows_the_operations(page, service):
     page.goto(f"{service.base}/redoc/")
     expect(page.get_by_role("heading", name=re.compile("Send a payout"))).to_be_visible()
 
@@ -142,7 +143,7 @@ def back_office(service):
     return service.base.replace("127.0.0.1", "localhost")
 
 
-def test_an_unknown_outcome_is_found_understood_and_settled(page, service, back_office):
+def test_a_person_finds_and_settles_an_unknown_outcome(page, service, back_office):
     payout = service.post(recipient_details={"number": UNKNOWN_NUMBER})
     query = "SELECT 1 FROM payouts_payout WHERE id = %s AND note <> ''"
     wait_until(lambda: service.database.rows(query, payout["id"]), log=service.log)
@@ -159,14 +160,14 @@ def test_an_unknown_outcome_is_found_understood_and_settled(page, service, back_
     assert service.get(payout)["failure_reason"] == "Never booked, says the gateway."
 
 
-def test_a_phone_shows_a_payout_and_its_history_whole(page, service, back_office):
+def test_a_phone_shows_the_whole_width_of_a_payout(page, service, back_office):
     payout = service.post(comment="w" * 900, recipient_details={"iban": "x" * 300})
     log_in(page, back_office)
     page.goto(f"{back_office}/admin/payouts/payout/{payout['id']}/change/")
-    wide = page.viewport_size
+    desktop = page.viewport_size
     page.set_viewport_size({"width": 390, "height": 844})
     rights = page.locator("td, td span, textarea, .field-details span").evaluate_all(
-        "shown => shown.map(each => each.getBoundingClientRect().right)"
+        "cells => cells.map(cell => cell.getBoundingClientRect().right)"
     )
-    page.set_viewport_size(wide)
+    page.set_viewport_size(desktop)
     assert 360 <= max(rights) <= 390

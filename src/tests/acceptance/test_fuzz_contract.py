@@ -1,4 +1,4 @@
-"""The OpenAPI document is held against the running service, and a client is made from it."""
+"""The OpenAPI document against the running service: by random requests, and by a generated client."""
 
 import importlib
 import json
@@ -18,7 +18,7 @@ REQUEST = {"amount": "12.30", "currency": "EUR", "recipient_details": {"iban": "
 
 @pytest.fixture(scope="module")
 def closed_service(migrated_database):
-    """As in production, where a token is needed."""
+    """As in production, callers need a token."""
     with deployed(migrated_database, API_AUTH="required") as service:
         service.start_api()
         service.start_worker()
@@ -28,16 +28,16 @@ def closed_service(migrated_database):
 @pytest.fixture(scope="module")
 def token(closed_service):
     command = [ROOT / "src/manage.py", "create_token", "fuzz", "--user", "fuzz"]
-    made = subprocess.run(command, env=closed_service.environment, check=True, capture_output=True, text=True)
-    return made.stdout.strip()
+    run = subprocess.run(command, env=closed_service.environment, check=True, capture_output=True, text=True)
+    return run.stdout.strip()
 
 
 def test_the_document_is_true(closed_service, token):
-    """Schemathesis finds no 5xx, nothing undocumented, no bad request taken, no good one refused, no broken link."""
+    """Schemathesis looks for 5xx, undocumented answers, accepted bad requests, refused good ones and broken links."""
     options = ["--config-file", HERE / "schemathesis.toml", "run", f"{closed_service.base}/swagger.json"]
-    amount = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--continue-on-failure", "--no-color"]
-    command = [BIN / "schemathesis", *options, *amount, "--header", f"Authorization: Token {token}"]
-    # The hooks are looked for in the working directory.
+    extent = ["--max-examples", str(EXAMPLES), "--seed", str(SEED), "--continue-on-failure", "--no-color"]
+    command = [BIN / "schemathesis", *options, *extent, "--header", f"Authorization: Token {token}"]
+    # Schemathesis looks for its hooks in the working directory.
     run = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(run.stdout)
     assert run.returncode == 0, run.stdout
@@ -62,43 +62,43 @@ def client(generated):
 
 
 @pytest.fixture
-def payouts(client, service):
+def payouts_api(client, service):
     with client.ApiClient(client.Configuration(host=f"{service.base}/api/v1")) as connection:
         yield client.PayoutsApi(connection)
 
 
 def test_the_generator_warns_of_nothing(generated):
     _folder, run = generated
-    # It says so of every document that defines anything.
+    # The generator prints this for every document that defines anything.
     lines = [line for line in run.stdout.splitlines() if "Failed to get the schema name: null" not in line]
     assert [line for line in lines if "INFO" not in line and not line.startswith("#")] == []
 
 
-def test_the_generated_client_sends_a_payout_once(client, payouts):
+def test_the_generated_client_sends_a_payout_once(client, payouts_api):
     request = client.Payout(**REQUEST, user_id=7, comment="by a generated client")
-    made = payouts.payouts_create(request, idempotency_key="generated-1")
-    again = payouts.payouts_create_with_http_info(request, idempotency_key="generated-1")
-    assert (again.status_code, again.data.id) == (200, made.id)
+    payout = payouts_api.payouts_create(request, idempotency_key="generated-1")
+    again = payouts_api.payouts_create_with_http_info(request, idempotency_key="generated-1")
+    assert (again.status_code, again.data.id) == (200, payout.id)
     assert again.headers["Idempotent-Replayed"] == "true"
-    assert payouts.payouts_read(made.id).amount == "12.30"
+    assert payouts_api.payouts_read(payout.id).amount == "12.30"
 
 
-def test_the_generated_client_lists_page_by_page(client, payouts):
-    made = [payouts.payouts_create(client.Payout(**REQUEST, user_id=2**40)).id for _number in range(3)]
-    page = payouts.payouts_list(user_id=2**40, page_size=2, ordering="created_at")
+def test_the_generated_client_lists_page_by_page(client, payouts_api):
+    payouts = [payouts_api.payouts_create(client.Payout(**REQUEST, user_id=2**40)).id for _number in range(3)]
+    page = payouts_api.payouts_list(user_id=2**40, page_size=2, ordering="created_at")
     cursor = page.next.split("cursor=")[1].split("&")[0].replace("%3A", ":")
-    rest = payouts.payouts_list(user_id=2**40, page_size=2, ordering="created_at", cursor=cursor)
-    assert [payout.id for payout in page.results + rest.results] == made
+    rest = payouts_api.payouts_list(user_id=2**40, page_size=2, ordering="created_at", cursor=cursor)
+    assert [payout.id for payout in page.results + rest.results] == payouts
 
 
-def test_the_generated_client_changes_and_deletes(client, payouts, service):
-    made = payouts.payouts_create(client.Payout(**REQUEST))
-    service.wait_for({"id": made.id}, "COMPLETED")
-    assert payouts.payouts_partial_update(made.id, data=client.PayoutPatch(comment="seen")).comment == "seen"
+def test_the_generated_client_changes_and_deletes(client, payouts_api, service):
+    payout = payouts_api.payouts_create(client.Payout(**REQUEST))
+    service.wait_for({"id": payout.id}, "COMPLETED")
+    assert payouts_api.payouts_partial_update(payout.id, data=client.PayoutPatch(comment="seen")).comment == "seen"
     with pytest.raises(client.exceptions.ConflictException) as conflict:
-        payouts.payouts_partial_update(made.id, data=client.PayoutPatch(status="CANCELLED"))
+        payouts_api.payouts_partial_update(payout.id, data=client.PayoutPatch(status="CANCELLED"))
     assert json.loads(conflict.value.body)["status"] == "COMPLETED"
-    payouts.payouts_delete(made.id)
+    payouts_api.payouts_delete(payout.id)
     with pytest.raises(client.exceptions.NotFoundException):
-        payouts.payouts_read(made.id)
-    assert payouts.payouts_history(made.id).results[-1].changes.keys() == {"deleted_at"}
+        payouts_api.payouts_read(payout.id)
+    assert payouts_api.payouts_history(payout.id).results[-1].changes.keys() == {"deleted_at"}

@@ -1,4 +1,4 @@
-"""Many at once: clients that do legal and illegal things to the same payouts, and the largest inputs."""
+"""Many clients at once: they do anything to the same payouts, and send the largest inputs."""
 
 import json
 import random
@@ -9,23 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
-from payouts import machine
 from payouts.details import DETAILS_MAX_BYTES
 from payouts.gateways.sandbox import REFUSED_NUMBER
 from payouts.machine import Status
 from tests.acceptance.service import call
 from tests.budget import CROWD_SECONDS, SEED
-from tests.make import REQUEST
+from tests.make import LEGAL_MOVES, REQUEST
 
-CLIENTS, PAYOUTS = 32, 20
-LEGAL = {(row.source, row.target) for row in machine.TRANSITIONS if row.source != row.target}
-# Most are refused, and may be sent back.
+CLIENT_COUNT, PAYOUT_COUNT = 32, 20
+# The sandbox refuses most of them, so that clients may send them back.
 CARDS = ({"number": "4111111111111111"}, *[{"number": REFUSED_NUMBER}] * 5)
-FIRST = "SELECT changes->>'status' FROM payouts_payoutchange WHERE payout_id = %s AND changes ? 'status' ORDER BY id"
+STATUS_QUERY = (
+    "SELECT changes->>'status' FROM payouts_payoutchange WHERE payout_id = %s AND changes ? 'status' ORDER BY id"
+)
 
 
-def act(chance):
-    """A method with what it sends: some of it is never allowed, most of it sometimes."""
+def random_request(chance):
+    """A method and a body. Some are never allowed, most are allowed sometimes."""
     return chance.choice(
         [
             ("GET", None),
@@ -42,33 +42,33 @@ def act(chance):
     )
 
 
-def test_a_crowd_does_everything_to_the_same_payouts(service):
-    payouts = [service.post(recipient_details=CARDS[number % len(CARDS)])["id"] for number in range(PAYOUTS)]
-    until = time.monotonic() + CROWD_SECONDS
+def test_a_crowd_changes_the_same_payouts_by_legal_moves_only(service):
+    payouts = [service.post(recipient_details=CARDS[number % len(CARDS)])["id"] for number in range(PAYOUT_COUNT)]
+    end = time.monotonic() + CROWD_SECONDS
 
     def client(number):
         chance, answers = random.Random(f"{SEED} {number}"), Counter()
-        while time.monotonic() < until:
+        while time.monotonic() < end:
             identifier = chance.choice(payouts)
-            method, body = act(chance)
+            method, body = random_request(chance)
             answers[call(method, f"{service.payouts}{identifier}/", body).status] += 1
             if chance.random() < 0.1:
                 service.ring(identifier)
         return answers
 
-    with ThreadPoolExecutor(CLIENTS) as crowd:
-        answers = sum(crowd.map(client, range(CLIENTS)), Counter())
+    with ThreadPoolExecutor(CLIENT_COUNT) as crowd:
+        answers = sum(crowd.map(client, range(CLIENT_COUNT)), Counter())
     print(dict(answers))
     assert answers.keys() <= {200, 204, 400, 404, 405, 409}
     for identifier in payouts:
-        statuses = [row[0] for row in service.database.rows(FIRST, identifier)]
+        statuses = [row[0] for row in service.database.rows(STATUS_QUERY, identifier)]
         assert statuses[0] == "NEW"
-        assert set(pairwise(statuses)) <= LEGAL
+        assert set(pairwise(statuses)) <= LEGAL_MOVES
     assert "deadlock" not in service.output()
 
 
 def memory(process):
-    """Of the process and its children, in KiB; what they share is counted in parts."""
+    """The memory of the process and its children, in KiB. Shared pages count in parts."""
     processes = [process.pid]
     for pid in processes:
         processes += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
@@ -76,7 +76,7 @@ def memory(process):
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
 
 
-def largest(number):
+def largest_request(number):
     details = [
         {"x": "я" * (DETAILS_MAX_BYTES // 2 - 10)},
         {"x": "a" * 60_000},
@@ -100,26 +100,26 @@ def largest(number):
     ][number % 11]
 
 
-def test_the_largest_inputs_100_at_once_take_no_memory_for_good(own_service):
+def test_100_of_the_largest_inputs_at_once_leak_no_memory(own_service):
     api = own_service.start_api()
 
     def send(number):
-        method, path, body = largest(number)
+        method, path, body = largest_request(number)
         return call(method, own_service.payouts + path, body and body.encode()).status
 
-    # At rest is a service that has answered each kind once.
+    # The service has its normal size after it has answered each kind once.
     for number in range(11):
         send(number)
-    rest, most, ended = memory(api), [0], threading.Event()
+    normal, peak, ended = memory(api), [0], threading.Event()
 
     def watch():
         while not ended.wait(0.05):
-            most[0] = max(most[0], memory(api))
+            peak[0] = max(peak[0], memory(api))
 
     with ThreadPoolExecutor(101) as crowd:
         crowd.submit(watch)
         answers = Counter(crowd.map(send, range(100 * max(1, CROWD_SECONDS // 10))))
         ended.set()
-    print(f"{rest} KiB at rest, {most[0]} at most; {dict(answers)}")
+    print(f"{normal} KiB before, {peak[0]} at the peak; {dict(answers)}")
     assert answers.keys() <= {200, 201, 400, 413}
-    assert most[0] < 2 * rest
+    assert peak[0] < 2 * normal

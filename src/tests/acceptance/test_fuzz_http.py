@@ -1,4 +1,4 @@
-"""Requests below HTTP's good manners, against Gunicorn as deployed: each gets an answer or a closed connection."""
+"""Broken and odd requests against Gunicorn as deployed: each gets an answer or a closed connection."""
 
 import json
 import socket
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.acceptance.service import call
-from tests.make import REQUEST, shown
+from tests.make import REQUEST, short_id
 
 BODY = json.dumps(REQUEST).encode()
 PATH = b"/api/v1/payouts/"
@@ -25,8 +25,8 @@ def get(path, *headers, version=b"HTTP/1.1", method=b"GET"):
 LENGTH = b"Content-Length: %d" % len(BODY)
 CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
 SMUGGLED = get(b"/api/v1/smuggled/")
-# The statuses that may come; None is a connection that is closed without one.
-RAW = {
+# A request, and the statuses that it may get. None means that the connection is closed without an answer.
+ODD_REQUESTS = {
     "two lengths": (post(LENGTH, b"Content-Length: 3"), {400}),
     "the same length twice": (post(LENGTH, LENGTH), {400}),
     "a list of lengths": (post(b"Content-Length: 5, 5"), {400}),
@@ -100,13 +100,13 @@ RAW = {
 
 def connect(service):
     connection = socket.create_connection(("127.0.0.1", service.port))
-    # Nothing is measured: what takes so long is stuck.
+    # So long that only a stuck server exceeds it.
     connection.settimeout(40)
     return connection
 
 
 def statuses(connection):
-    """Those of all the answers until the server closes the connection."""
+    """The statuses of all answers until the server closes the connection."""
     received = b""
     try:
         while piece := connection.recv(65536):
@@ -122,22 +122,22 @@ def send(service, request):
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
         except OSError:
-            # It is closed already: the answer may still be read.
+            # The server has closed the connection. Its answer can still be read.
             pass
         return statuses(connection)
 
 
-@pytest.mark.parametrize("what", RAW, ids=shown)
-def test_gets_an_answer_or_a_closed_connection(service, what):
-    request, expected = RAW[what]
-    first, *others = [status for status in send(service, request) if status != 100] or [None]
-    assert first in expected
-    # What comes after it is not taken for a request of its own.
-    assert set(others) <= {400}
+@pytest.mark.parametrize("name", ODD_REQUESTS, ids=short_id)
+def test_an_odd_request_gets_an_answer_or_a_closed_connection(service, name):
+    request, expected = ODD_REQUESTS[name]
+    status, *later_statuses = [code for code in send(service, request) if code != 100] or [None]
+    assert status in expected
+    # The rest of the bytes is not read as a second request.
+    assert set(later_statuses) <= {400}
     assert call("GET", f"{service.base}/healthz/").status == 200
 
 
-def test_requests_sent_at_once_are_answered_in_their_order_or_not(service):
+def test_requests_sent_at_once_are_answered_in_their_order(service):
     requests = [get(b"/healthz/"), post(LENGTH), get(b"/nowhere/"), get(PATH + b"?status=x"), get(b"/healthz/")]
     answers = send(service, b"".join(requests))
     # Gunicorn's threads may close the connection after the first.
@@ -152,12 +152,12 @@ def test_a_request_in_pieces_of_one_byte_is_answered(service):
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"G", post(b"Content-Length: 99", body=b"{")], ids=["nothing", "a byte", "a part"]
+    "data", [b"", b"G", post(b"Content-Length: 99", body=b"{")], ids=["nothing", "a byte", "a part"]
 )
-def test_200_clients_that_stall_and_leave_harm_nobody_after(service, said):
-    """While they stall, they hold every thread: that is why a proxy which buffers is required."""
-    with ExitStack() as stalled:
+def test_the_service_works_after_200_clients_stalled_and_left(service, data):
+    """While they stall, they hold every thread. So a deployment needs a proxy that buffers requests."""
+    with ExitStack() as clients:
         for _number in range(200):
-            stalled.enter_context(connect(service)).sendall(said)
+            clients.enter_context(connect(service)).sendall(data)
     assert call("GET", service.payouts).status == 200
     assert service.post()["status"] == "NEW"

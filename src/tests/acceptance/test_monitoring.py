@@ -1,4 +1,4 @@
-"""What the alerts and the dashboard ask for is what the API and the worker tell."""
+"""The alerts and the dashboard against the metrics of the API and of a worker."""
 
 import json
 import os
@@ -19,16 +19,16 @@ RULES = [
 ]
 PANELS = json.loads((MONITORING / "payouts.json").read_text())["panels"]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-ASKED = {rule["alert"]: [rule["expr"]] for rule in RULES} | {
+EXPRESSIONS = {rule["alert"]: [rule["expr"]] for rule in RULES} | {
     panel["title"]: [target["expr"] for target in panel["targets"]] for panel in PANELS
 }
-# Prometheus makes these itself.
-OF_PROMETHEUS = {"up", "ALERTS"}
+# Prometheus itself makes these.
+METRICS_OF_PROMETHEUS = {"up", "ALERTS"}
 
 
 @pytest.fixture(scope="module")
-def told(migrated_database):
-    """Every sample, after payouts of each outcome that no message announced: its name and labels."""
+def samples(migrated_database):
+    """The name and labels of every sample. Before, recovery has paid a payout of each outcome."""
     with deployed(migrated_database, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
         service.start_api(CELERY_BROKER_URL=NO_BROKER)
         for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
@@ -45,77 +45,77 @@ def told(migrated_database):
 
 
 def selectors(expression):
-    """Each metric that it names, with the values and the names of labels that it asks for."""
-    by = {name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")}
+    """Each metric of the expression, with its conditions on labels and the labels that it groups by."""
+    groups = {name for names in re.findall(r"\bby \(([^)]*)\)", expression) for name in names.split(", ")}
     plain = re.sub(r"\b(?:by|without|on) \([^)]*\)", "", expression)
     for metric, matchers in re.findall(r"\b((?:payouts|http|db)_\w+|up|ALERTS)\b(?:\{([^}]*)\})?", plain):
-        yield metric, re.findall(r'(\w+)(=~?)"([^"]*)"', matchers), by
+        yield metric, re.findall(r'(\w+)(=~?)"([^"]*)"', matchers), groups
 
 
-@pytest.mark.parametrize("title", ASKED)
-def test_what_is_asked_for_is_told(told, title):
-    asked = [each for expression in ASKED[title] for each in selectors(expression)]
-    assert asked
-    for metric, matchers, by in asked:
-        if metric in OF_PROMETHEUS:
+@pytest.mark.parametrize("title", EXPRESSIONS)
+def test_every_expression_finds_its_metrics(samples, title):
+    selections = [each for expression in EXPRESSIONS[title] for each in selectors(expression)]
+    assert selections
+    for metric, matchers, groups in selections:
+        if metric in METRICS_OF_PROMETHEUS:
             continue
-        found = [labels for name, labels in told if name == metric]
-        assert any(by <= labels.keys() for labels in found), metric
+        series = [labels for name, labels in samples if name == metric]
+        assert any(groups <= labels.keys() for labels in series), metric
         for label, operator, value in matchers:
-            # That nothing has failed with 500 yet is as it should be.
-            values = {labels.get(label) for labels in found}
+            # A pattern need not match yet: no request has failed with 500.
+            values = {labels.get(label) for labels in series}
             assert values - {None} if operator == "=~" else value in values, (metric, label)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_says_what_is_wrong_and_where_it_is_told_what_to_do(rule):
+def test_an_alert_says_what_is_wrong_and_names_its_runbook(rule):
     assert rule["annotations"]["summary"]
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert f"\n## {rule['annotations']['runbook']}\n" in OPERATIONS
     assert f"\n| `{rule['alert']}` |" in OPERATIONS
 
 
-def test_no_alert_is_told_that_does_not_exist():
+def test_the_runbook_lists_each_alert_and_no_other():
     table = OPERATIONS.split("\n## Alerts\n")[1].split("\n## ")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [rule["alert"] for rule in RULES]
 
 
 PROMTOOL = shutil.which("promtool")
-FAILED = 'http_request_duration_seconds_count{job="api", instance="a", status="503"}'
-TAKEN = 'payouts_recovered_total{job="worker", instance="a", was="PROCESSING"}'
-UNKNOWN = 'payouts_attempts_total{job="worker", instance="a", outcome="unknown"}'
+FAILURES = 'http_request_duration_seconds_count{job="api", instance="a", status="503"}'
+CLAIMS = 'payouts_recovered_total{job="worker", instance="a", was="PROCESSING"}'
+DOUBTS = 'payouts_attempts_total{job="worker", instance="a", outcome="unknown"}'
 
 
-# What a scrape each ten seconds has brought, and whether the alert fires in which minute.
+# The values of a scrape each ten seconds, and for some minutes, whether the alert fires.
 @pytest.mark.skipif(PROMTOOL is None and not os.environ.get("CI"), reason="promtool is not installed")
 @pytest.mark.parametrize(
     ("alert", "series", "fires"),
     [
-        ("RequestsFail", {FAILED: "_x120 1x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
-        ("RequestsFail", {FAILED: "1x120 2x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
-        ("RequestsFail", {FAILED: "7x120 _x3 3x120"}, {19: False, 21: True, 27: False}),
-        ("RequestsFail", {FAILED: "7x360 stale 7x120"}, {59: False, 61: False, 65: False, 66: False, 75: False}),
-        ("RequestsFail", {FAILED: "7x360 _x60 7x120"}, {59: False, 71: False, 75: False, 76: False, 80: False}),
-        ("WorkersDie", {TAKEN: "0x60 4x120"}, {9: False, 11: True, 21: False}),
-        ("WorkersDie", {TAKEN: "_x60 4x120"}, {11: True, 21: False}),
-        ("WorkersDie", {TAKEN: "0x6 4x66 _x3 0x6 4x66 _x3 0x6 4x66"}, {2: True, 12: False, 15: True, 27: True}),
-        ("WorkersDie", {TAKEN: "4x360 stale 4x120"}, {59: False, 61: False, 70: False, 71: False, 79: False}),
-        ("WorkersDie", {TAKEN: "0x60 4x120", UNKNOWN: "0x30 9x150"}, {11: False}),
-        ("WorkersDie", {TAKEN: "0x60 4x120", UNKNOWN: "_x30 9x150"}, {11: False}),
-        ("WorkersDie", {TAKEN: "0x360 4x120", UNKNOWN: "9x200 stale 9x280"}, {61: True}),
+        ("RequestsFail", {FAILURES: "_x120 1x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
+        ("RequestsFail", {FAILURES: "1x120 2x120"}, {19: False, 21: True, 24: True, 26: False, 35: False}),
+        ("RequestsFail", {FAILURES: "7x120 _x3 3x120"}, {19: False, 21: True, 27: False}),
+        ("RequestsFail", {FAILURES: "7x360 stale 7x120"}, {59: False, 61: False, 65: False, 66: False, 75: False}),
+        ("RequestsFail", {FAILURES: "7x360 _x60 7x120"}, {59: False, 71: False, 75: False, 76: False, 80: False}),
+        ("WorkersDie", {CLAIMS: "0x60 4x120"}, {9: False, 11: True, 21: False}),
+        ("WorkersDie", {CLAIMS: "_x60 4x120"}, {11: True, 21: False}),
+        ("WorkersDie", {CLAIMS: "0x6 4x66 _x3 0x6 4x66 _x3 0x6 4x66"}, {2: True, 12: False, 15: True, 27: True}),
+        ("WorkersDie", {CLAIMS: "4x360 stale 4x120"}, {59: False, 61: False, 70: False, 71: False, 79: False}),
+        ("WorkersDie", {CLAIMS: "0x60 4x120", DOUBTS: "0x30 9x150"}, {11: False}),
+        ("WorkersDie", {CLAIMS: "0x60 4x120", DOUBTS: "_x30 9x150"}, {11: False}),
+        ("WorkersDie", {CLAIMS: "0x360 4x120", DOUBTS: "9x200 stale 9x280"}, {61: True}),
         ("PayoutsPileUp", {'payouts_in_flight{status="NEW"}': "0x60 5000x120"}, {14: False, 17: True, 25: False}),
     ],
 )
-def test_an_alert_fires(tmp_path, alert, series, fires):
+def test_an_alert_fires_when_it_should(tmp_path, alert, series, fires):
     expression = f'count(ALERTS{{alertname="{alert}", alertstate="firing"}})'
-    asked = [
+    tests = [
         {"expr": expression, "eval_time": f"{minute}m", "exp_samples": [{"labels": "{}", "value": 1}] * fire}
         for minute, fire in fires.items()
     ]
-    told = [{"series": name, "values": values} for name, values in series.items()]
-    test = {"interval": "10s", "input_series": told, "promql_expr_test": asked}
-    rules = {"rule_files": [str(MONITORING / "alerts.yaml")], "evaluation_interval": "10s", "tests": [test]}
-    (tmp_path / "test.yaml").write_text(yaml.safe_dump(rules))
+    input_series = [{"series": name, "values": values} for name, values in series.items()]
+    group = {"interval": "10s", "input_series": input_series, "promql_expr_test": tests}
+    file = {"rule_files": [str(MONITORING / "alerts.yaml")], "evaluation_interval": "10s", "tests": [group]}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(file))
     command = [PROMTOOL, "test", "rules", tmp_path / "test.yaml"]
-    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout
+    run = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert run.returncode == 0, run.stdout

@@ -1,3 +1,5 @@
+"""The service with PgBouncer between it and PostgreSQL."""
+
 import os
 import shutil
 import socket
@@ -11,7 +13,7 @@ from tests.local import AS_NOBODY, free_port
 from tests.servers import scratch
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-CONFIGURATION = """
+TEMPLATE = """
 [databases]
 * = {server}
 [pgbouncer]
@@ -32,10 +34,10 @@ def is_open(port):
 
 @pytest.fixture
 def bouncer(own_service):
-    """In front of the service's database, with two connections to it for everybody."""
+    """The settings that lead to a PgBouncer, which keeps two connections to the service's database."""
     port, configuration = free_port(), scratch / "pgbouncer.ini"
     server = " ".join(f"{key}={value}" for key, value in own_service.database.parameters.items())
-    configuration.write_text(CONFIGURATION.format(server=server, port=port))
+    configuration.write_text(TEMPLATE.format(server=server, port=port))
     scratch.chmod(0o755)
     prefix = AS_NOBODY if os.geteuid() == 0 else []
     process = subprocess.Popen([*prefix, PGBOUNCER, "-q", configuration])
@@ -51,7 +53,7 @@ def test_payouts_are_paid_through_pgbouncer_in_transaction_mode(own_service, bou
     own_service.start_api()
     own_service.start_worker()
     with ThreadPoolExecutor(8) as clients:
-        made = list(clients.map(lambda _: own_service.post()["id"], range(80)))
+        payouts = list(clients.map(lambda _: own_service.post()["id"], range(80)))
     count = "SELECT count(*) FROM payouts_payout WHERE id = ANY(%s) AND status = 'COMPLETED' AND attempt = 1"
-    wait_until(lambda: own_service.database.rows(count, made) == [(80,)])
+    wait_until(lambda: own_service.database.rows(count, payouts) == [(80,)])
     assert call("GET", f"{own_service.payouts}?search=x").status == 200

@@ -1,4 +1,4 @@
-"""Redis in place of RabbitMQ, stopped and frozen. With CELERY_BROKER_URL=redis://… the whole tier runs on one."""
+"""Redis in place of RabbitMQ, stopped, frozen and full. With CELERY_BROKER_URL=redis://… all tests here use it."""
 
 import shutil
 import signal
@@ -19,49 +19,49 @@ def redis():
 
 
 @pytest.fixture
-def on_redis(own_service, redis):
+def redis_service(own_service, redis):
     own_service.environment |= {"CELERY_BROKER_URL": redis.url, "WEB_CONCURRENCY": "1"}
     return own_service
 
 
-def test_messages_alone_are_enough_before_and_after_a_restart(on_redis, redis):
-    on_redis.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
-    on_redis.start_api()
-    worker = on_redis.start_worker()
-    on_redis.wait_for(on_redis.post(), "COMPLETED")
+def test_messages_alone_get_payouts_paid_before_and_after_a_restart(redis_service, redis):
+    redis_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
+    redis_service.start_api()
+    worker = redis_service.start_worker()
+    redis_service.wait_for(redis_service.post(), "COMPLETED")
     redis.kill()
     redis.start()
-    for payout in [on_redis.post() for _ in range(8)]:
-        on_redis.wait_for(payout, "COMPLETED")
-    done = on_redis.manage("check_worker")
-    assert done.returncode == 0, done.stderr
-    assert on_redis.stop(worker) == 0
-    assert "known-to-redis" not in on_redis.output()
+    for payout in [redis_service.post() for _ in range(8)]:
+        redis_service.wait_for(payout, "COMPLETED")
+    run = redis_service.manage("check_worker")
+    assert run.returncode == 0, run.stderr
+    assert redis_service.stop(worker) == 0
+    assert "known-to-redis" not in redis_service.output()
 
 
-def test_a_frozen_server_loses_no_payout(on_redis, redis):
-    on_redis.environment["PAYOUT_RECOVERY_INTERVAL"] = "0.5"
-    on_redis.start_api()
-    on_redis.start_worker()
-    on_redis.wait_for(on_redis.post(), "COMPLETED")
+def test_a_frozen_redis_loses_no_payout(redis_service, redis):
+    redis_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "0.5"
+    redis_service.start_api()
+    redis_service.start_worker()
+    redis_service.wait_for(redis_service.post(), "COMPLETED")
     redis.signal(signal.SIGSTOP)
-    for payout in [on_redis.post() for _ in range(20)]:
-        on_redis.wait_for(payout, "COMPLETED")
-    unrung = wait_until(lambda: on_redis.log_lines(logger="payouts.bell", level="WARNING"))
-    assert unrung[0]["message"].startswith("the broker takes no message, recovery will pay instead: ")
-    assert "payouts_bell_failures_total 20.0" in call("GET", f"{on_redis.base}/metrics").body.decode()
+    for payout in [redis_service.post() for _ in range(20)]:
+        redis_service.wait_for(payout, "COMPLETED")
+    warnings = wait_until(lambda: redis_service.log_lines(logger="payouts.bell", level="WARNING"))
+    assert warnings[0]["message"].startswith("the broker takes no message, recovery will pay instead: ")
+    assert "payouts_bell_failures_total 20.0" in call("GET", f"{redis_service.base}/metrics").body.decode()
 
 
-def test_a_worker_that_is_turned_away_by_a_full_server_leaves_no_connection_open(on_redis, redis):
+def test_a_full_redis_makes_a_worker_leak_no_connection(redis_service, redis):
     redis.fill()
-    on_redis.start_worker()
-    wait_until(lambda: len(on_redis.log_lines(logger="celery.worker.consumer.consumer")) > 12)
+    redis_service.start_worker()
+    wait_until(lambda: len(redis_service.log_lines(logger="celery.worker.consumer.consumer")) > 12)
     redis.empty()
-    wait_until(lambda: on_redis.log_lines(logger="celery.apps.worker"))
+    wait_until(lambda: redis_service.log_lines(logger="celery.apps.worker"))
     assert redis.census()["connections to Redis"] < 8
 
 
-def test_over_tls_a_server_is_known_by_its_certificate(own_service, certificate, request):
+def test_a_worker_refuses_a_redis_whose_certificate_it_does_not_know(own_service, certificate, request):
     redis = Redis(certificate)
     redis.start()
     request.addfinalizer(redis.kill)

@@ -1,4 +1,4 @@
-"""Traces and errors, as those who collect them get them from the entry points."""
+"""Traces and errors, as a collector receives them from the entry points."""
 
 import gzip
 import os
@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from tests.acceptance.service import QUOTE_THE_CARD, call, deployed, wait_until
 
 CARD = "5105105105105100"
-GROUPS = ("5105", "1051", "0510", "5100")
+CARD_GROUPS = ("5105", "1051", "0510", "5100")
 
 
 def text_of(attributes):
@@ -19,7 +19,7 @@ def text_of(attributes):
 
 
 class Collector(ThreadingHTTPServer):
-    """Keeps what is sent to it, as OpenTelemetry's collector and Sentry would."""
+    """Keeps what it receives. It stands for OpenTelemetry's collector and for Sentry."""
 
     daemon_threads = True
 
@@ -34,20 +34,20 @@ class Collector(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def traces(self):
-        """By the names on its way from the beginning of its trace: each span's service and attributes."""
-        requests = [ExportTraceServiceRequest.FromString(body) for path, body in self.bodies if path == "/v1/traces"]
+        """The service and the attributes of each span, by the names of its ancestors and its own."""
+        requests = [ExportTraceServiceRequest.FromString(body) for url, body in self.bodies if url == "/v1/traces"]
         groups = [group for request in requests for group in request.resource_spans]
         services = {id(group): text_of(group.resource.attributes)["service.name"] for group in groups}
         spans = [(span, services[id(group)]) for group in groups for scope in group.scope_spans for span in scope.spans]
         by_id = {span.span_id: span for span, _ in spans}
 
-        def way(span):
-            return (*(way(by_id[span.parent_span_id]) if span.parent_span_id in by_id else ()), span.name)
+        def path(span):
+            return (*(path(by_id[span.parent_span_id]) if span.parent_span_id in by_id else ()), span.name)
 
-        return {way(span): (service, text_of(span.attributes)) for span, service in spans}
+        return {path(span): (service, text_of(span.attributes)) for span, service in spans}
 
     def errors(self):
-        return [body for path, body in self.bodies if path == "/api/1/envelope/" and b'"type":"event"' in body]
+        return [body for url, body in self.bodies if url == "/api/1/envelope/" and b'"type":"event"' in body]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -73,61 +73,63 @@ def collector():
 
 
 @pytest.fixture(scope="module")
-def watched(migrated_database, collector):
+def traced_service(migrated_database, collector):
     with deployed(migrated_database, **collector.settings) as service:
         service.start_api()
         service.start_worker()
         yield service
 
 
-def test_one_trace_leads_from_the_post_to_the_gateway(watched, collector):
+def test_one_trace_leads_from_the_post_to_the_gateway(traced_service, collector):
     request = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD}}
-    query = f"number={CARD}&number={'+'.join(GROUPS)}&number={'%20'.join(GROUPS)}&number={'-'.join(GROUPS)}"
-    # Whose length, 48, is a digit where it is encoded.
+    query = (
+        f"number={CARD}&number={'+'.join(CARD_GROUPS)}&number={'%20'.join(CARD_GROUPS)}&number={'-'.join(CARD_GROUPS)}"
+    )
+    # 48 bytes long: protobuf writes this length as the character 0, directly before the digits of the text.
     agent = "20261128012233 payroll".ljust(48, ".")
-    call("POST", f"{watched.payouts}?{query}", request, **{"X-Request-ID": "traced", "User-Agent": agent})
-    way = ("POST api/v1/payouts/", "apply_async/payouts.process", "run/payouts.process", "gateway")
-    wait_until(lambda: way in collector.traces())
-    service, attributes = collector.traces()[way[:1]]
+    call("POST", f"{traced_service.payouts}?{query}", request, **{"X-Request-ID": "traced", "User-Agent": agent})
+    path = ("POST api/v1/payouts/", "apply_async/payouts.process", "run/payouts.process", "gateway")
+    wait_until(lambda: path in collector.traces())
+    service, attributes = collector.traces()[path[:1]]
     assert (service, attributes["request_id"]) == ("payouts-api", "traced")
-    assert collector.traces()[way][0] == "payouts-worker"
-    # Whoever started it has asked whether it is ready.
-    assert not [way for way in collector.traces() if "readyz" in way[0]]
-    assert call("GET", f"{watched.base}/metrics", Host="10.0.0.7").status == 200
-    assert not [body for _path, body in collector.bodies if CARD.encode() in body or GROUPS[0].encode() in body]
+    assert collector.traces()[path][0] == "payouts-worker"
+    # The fixture has called /readyz/ until the API was ready.
+    assert not [names for names in collector.traces() if "readyz" in names[0]]
+    assert call("GET", f"{traced_service.base}/metrics", Host="10.0.0.7").status == 200
+    assert not [body for _path, body in collector.bodies if CARD.encode() in body or CARD_GROUPS[0].encode() in body]
 
 
-def test_errors_are_reported_without_card_numbers(watched, collector):
-    with watched.database.connect() as connection:
+def test_errors_are_reported_without_card_numbers(traced_service, collector):
+    with traced_service.database.connect() as connection:
         connection.execute(QUOTE_THE_CARD)
     failing = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD, "integer": int(CARD)}}
     for operation in ("INSERT", "UPDATE"):
         call(
             "POST",
-            f"{watched.payouts}?number={'+'.join(GROUPS)}",
+            f"{traced_service.payouts}?number={'+'.join(CARD_GROUPS)}",
             failing | {"comment": operation},
             Authorization="Bearer known",
         )
-    by_api, by_worker = wait_until(lambda: len(errors := collector.errors()) == 2 and errors)
-    assert b"/api/v1/payouts/" in by_api
-    assert b"payouts.process" in by_worker
-    for error in (by_api, by_worker):
+    of_api, of_worker = wait_until(lambda: len(errors := collector.errors()) == 2 and errors)
+    assert b"/api/v1/payouts/" in of_api
+    assert b"payouts.process" in of_worker
+    for error in (of_api, of_worker):
         assert b"a bad card: " in error
         assert b"**** 5100" in error
-    hidden = CARD.encode(), "+".join(GROUPS).encode(), b"Bearer known"
+    hidden = CARD.encode(), "+".join(CARD_GROUPS).encode(), b"Bearer known"
     assert not [text for text in hidden for _path, body in collector.bodies if text in body]
 
 
-def test_neither_is_imported_where_it_is_not_asked_for(own_service):
+def test_without_their_settings_neither_library_is_imported(own_service):
     own_service.environment["PYTHONPROFILEIMPORTTIME"] = "1"
     own_service.start_api()
     own_service.start_worker()
     own_service.wait_for(own_service.post(), "COMPLETED")
-    imported = {line.split("|")[-1].strip() for line in own_service.output().splitlines() if "|" in line}
-    assert {"runtime.telemetry", "payouts.api.views", "celery.worker.loops"} <= imported
-    # Redis's client looks for OpenTelemetry's metrics by itself.
-    ours = ("opentelemetry.exporter", "opentelemetry.instrumentation", "opentelemetry.sdk.trace", "sentry_sdk")
-    assert not [name for name in imported if name.startswith(ours)]
+    modules = {line.split("|")[-1].strip() for line in own_service.output().splitlines() if "|" in line}
+    assert {"runtime.telemetry", "payouts.api.views", "celery.worker.loops"} <= modules
+    # Redis's client itself imports other parts of OpenTelemetry.
+    libraries = ("opentelemetry.exporter", "opentelemetry.instrumentation", "opentelemetry.sdk.trace", "sentry_sdk")
+    assert not [name for name in modules if name.startswith(libraries)]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +140,9 @@ def test_neither_is_imported_where_it_is_not_asked_for(own_service):
         ("CELERY_BROKER_URL", "redis://127.0.0.1:1/0", "redis"),
     ],
 )
-def test_without_its_library_a_start_fails_with_one_line(own_service, tmp_path, setting, value, library):
+def test_a_setting_whose_library_is_missing_fails_a_start_with_one_line(own_service, tmp_path, setting, value, library):
     (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError(\"No module named '{library}'\")")
     path = os.pathsep.join([str(tmp_path), own_service.environment["PYTHONPATH"]])
-    done = own_service.manage("check", PYTHONPATH=path, **{setting: value})
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"The setting {setting} cannot be used: No module named '{library}'\n"
+    run = own_service.manage("check", PYTHONPATH=path, **{setting: value})
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == f"The setting {setting} cannot be used: No module named '{library}'\n"

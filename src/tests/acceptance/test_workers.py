@@ -150,10 +150,9 @@ def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(quick_workers, 
     quick_workers.start_worker()
     completed = quick_workers.wait_for(payout, "COMPLETED")
     os.killpg(frozen.pid, signal.SIGCONT)
-    fields = {"message": "was overtaken, its outcome is dropped", "outcome": "paid", "level": "ERROR"}
-    wait_until(
-        lambda: quick_workers.log_lines(payout=payout["id"], attempt=1, reference=f"sandbox-{payout['id']}", **fields)
-    )
+    reference = f"sandbox-{payout['id']}"
+    fields = {"level": "ERROR", "outcome": "paid", "payout": payout["id"], "attempt": 1, "reference": reference}
+    wait_until(lambda: quick_workers.log_lines(message="was overtaken, its outcome is dropped", **fields))
     assert quick_workers.get(payout) == completed
     assert (completed["attempt"], gateway.payments(payout)) == (2, 1)
     assert "\npayouts_dropped_payments_total 1.0\n" in call("GET", f"http://127.0.0.1:{port}/metrics").body.decode()

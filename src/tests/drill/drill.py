@@ -206,16 +206,10 @@ def check_for_leaks(world):
     return f"no card number and no secret in {len(lines)} lines of the log, {json_lines} of them JSON"
 
 
-def test_nothing_is_lost_paid_twice_or_stuck(world):
-    began = time.monotonic()
-
-    def log(text):
-        print(f"{time.monotonic() - began:6.1f} s  {text}", flush=True)
-
-    log(f"seed {SEED}")
+def run_clients_while_things_break(world, log):
+    """Returns the clients, and the census before the first fault."""
     ending = threading.Event()
     clients = [Client(world, SEED + number, ending) for number in range(CLIENT_COUNT)]
-    census_before: dict[str, int] = {}
     for client in clients:
         client.start()
     try:
@@ -227,6 +221,25 @@ def test_nothing_is_lost_paid_twice_or_stuck(world):
         ending.set()
         for client in clients:
             client.join()
+    return clients, census_before
+
+
+def assert_nothing_leaks(world, before, after):
+    for name, number in before.items():
+        # Each thread of the API opens up to two connections to Redis, and may have opened none before.
+        spare = 40 if name.endswith("MB") else 16 if "Redis" in name else 8
+        most = MOST_CONNECTIONS if "PostgreSQL" in name else number + spare
+        assert after[name] <= most, name
+
+
+def test_nothing_is_lost_paid_twice_or_stuck(world):
+    start = time.monotonic()
+
+    def log(text):
+        print(f"{time.monotonic() - start:6.1f} s  {text}", flush=True)
+
+    log(f"seed {SEED}")
+    clients, census_before = run_clients_while_things_break(world, log)
     log("everything works again")
     wait_until(lambda: is_at_rest(world), REST_SECONDS)
     log("everything is at rest")
@@ -263,11 +276,7 @@ def test_nothing_is_lost_paid_twice_or_stuck(world):
     log(f"4. {sum(map(len, histories.values()))} changes, all legal; {sent_back} sent back")
     log(f"5. before {census_before}")
     log(f"   after  {census_after}")
-    for name, before in census_before.items():
-        # Each thread of the API opens up to two connections to Redis, and may have opened none before.
-        spare = 40 if name.endswith("MB") else 16 if "Redis" in name else 8
-        most = MOST_CONNECTIONS if "PostgreSQL" in name else before + spare
-        assert census_after[name] <= most, name
+    assert_nothing_leaks(world, census_before, census_after)
     assert answers.keys() - {"none"} <= EXPECTED_ANSWERS, answers
     log(f"6. {check_for_leaks(world)}")
     log(f"answers: {dict(answers)}")

@@ -71,9 +71,9 @@ class RabbitMQ:
 
     def control(self, *arguments: str) -> str:
         command = [str(self.server).replace("rabbitmq-server", "rabbitmqctl"), "-q", *arguments]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
+        result = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{result.stdout}\n{result.stderr}"
+        return result.stdout
 
     def fill(self) -> None:
         self.control("set_disk_free_limit", "1000000GB")

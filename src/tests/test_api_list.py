@@ -1,3 +1,5 @@
+"""GET of the list of payouts: pages, cursors, filters and search."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,14 +11,14 @@ from tests.make import REQUEST, URL, make_payout, multiply
 
 pytestmark = pytest.mark.django_db
 
-START = datetime(2026, 1, 1, tzinfo=UTC)
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def make_many(count, **fields):
     return Payout.objects.bulk_create(Payout(**{**REQUEST, "due_at": Now(), **fields}) for _ in range(count))
 
 
-def found(api, query):
+def listed_ids(api, query):
     return [item["id"] for item in api.get(f"{URL}?{query}").json()["results"]]
 
 
@@ -27,29 +29,29 @@ def walk(api, url, link="next"):
         url = page[link]
 
 
-def test_is_newest_first(api):
-    payouts = [make_payout(created_at=START + timedelta(hours=n)) for n in (1, 3, 2)]
-    assert found(api, "") == [str(payouts[n].pk) for n in (1, 2, 0)]
+def test_the_list_begins_with_the_newest(api):
+    payouts = [make_payout(created_at=NEW_YEAR + timedelta(hours=n)) for n in (1, 3, 2)]
+    assert listed_ids(api, "") == [str(payouts[n].pk) for n in (1, 2, 0)]
 
 
-def test_an_empty_list_has_no_other_page(api):
+def test_an_empty_list_has_no_next_page(api):
     assert api.get(URL).json() == {"next": None, "previous": None, "results": []}
 
 
 @pytest.mark.parametrize("ordering", ["amount", "-amount", "created_at", "-created_at"])
-def test_a_walk_over_1500_equal_payouts_sees_each_once(api, ordering):
-    multiply(make_payout(created_at=START), 1499)
-    seen = [item["id"] for page in walk(api, f"{URL}?ordering={ordering}&page_size=100") for item in page]
-    assert len(seen) == len(set(seen)) == 1500
+def test_a_walk_over_1500_equal_payouts_shows_each_once(api, ordering):
+    multiply(make_payout(created_at=NEW_YEAR), 1499)
+    ids = [item["id"] for page in walk(api, f"{URL}?ordering={ordering}&page_size=100") for item in page]
+    assert len(ids) == len(set(ids)) == 1500
 
 
 @pytest.mark.parametrize("ordering", ["amount", "-amount", "created_at", "-created_at"])
-def test_a_walk_there_and_back_sees_the_same_pages(api, ordering):
+def test_a_walk_forth_and_back_shows_the_same_pages(api, ordering):
     for n in range(25):
-        make_payout(amount=f"{n % 4 + 1}", created_at=START + timedelta(minutes=n % 7))
-    there = list(walk(api, f"{URL}?ordering={ordering}&page_size=4"))
+        make_payout(amount=f"{n % 4 + 1}", created_at=NEW_YEAR + timedelta(minutes=n % 7))
+    forth = list(walk(api, f"{URL}?ordering={ordering}&page_size=4"))
     *_, last = walk_urls(api, f"{URL}?ordering={ordering}&page_size=4")
-    assert list(walk(api, last, "previous"))[::-1] == there
+    assert list(walk(api, last, "previous"))[::-1] == forth
 
 
 def walk_urls(api, url):
@@ -63,17 +65,17 @@ def test_the_last_page_has_no_next_one(api):
     assert [len(page) for page in walk(api, f"{URL}?page_size=2")] == [2, 2]
 
 
-def test_a_walk_neither_repeats_nor_loses_while_rows_come_and_go(api):
-    made = [str(payout.pk) for payout in make_many(30)]
-    seen = []
+def test_a_walk_shows_each_payout_once_while_others_come_and_go(api):
+    initial = [str(payout.pk) for payout in make_many(30)]
+    walk_ids = []
     for page in walk(api, f"{URL}?page_size=5&ordering=created_at"):
-        seen += [item["id"] for item in page]
+        walk_ids += [item["id"] for item in page]
         make_many(1)
         Payout.objects.filter(pk=page[0]["id"]).delete()
-        if len(seen) > 40:
+        if len(walk_ids) > 40:
             break
-    assert seen[:30] == sorted(made)
-    assert len(set(seen)) == len(seen)
+    assert walk_ids[:30] == sorted(initial)
+    assert len(set(walk_ids)) == len(walk_ids)
 
 
 @pytest.mark.parametrize("link", ["next", "previous"])
@@ -102,16 +104,16 @@ def test_a_cursor_of_another_order_is_refused(api):
     ("page_size", "length"), [("", 50), ("1", 1), ("100", 100), ("101", 100), ("99999", 100), ("0", 50), ("x", 50)]
 )
 @pytest.mark.parametrize("page", ["", "&page=1"])
-def test_the_page_size_is_coerced(api, page_size, length, page):
+def test_an_unusable_page_size_is_corrected(api, page_size, length, page):
     make_many(101)
-    assert len(found(api, f"page_size={page_size}{page}")) == length
+    assert len(listed_ids(api, f"page_size={page_size}{page}")) == length
 
 
 def test_numbered_pages_have_a_count(api):
-    made = make_many(5)
+    payouts = make_many(5)
     answer = api.get(f"{URL}?page=2&page_size=2").json()
     assert answer["count"] == 5
-    assert [item["id"] for item in answer["results"]] == [str(made[n].pk) for n in (2, 1)]
+    assert [item["id"] for item in answer["results"]] == [str(payouts[n].pk) for n in (2, 1)]
     assert ("page=3" in answer["next"], "page_size=2" in answer["previous"]) == (True, True)
 
 
@@ -122,38 +124,38 @@ def test_the_count_stops_at_10000(api):
 
 
 @pytest.mark.parametrize(("query", "queries"), [("", 1), ("page=1", 2), ("search=x&status=NEW&ordering=amount", 1)])
-def test_a_page_costs_one_query_and_a_count_another(api, django_assert_num_queries, query, queries):
+def test_a_page_costs_one_query_and_its_count_another(api, django_assert_num_queries, query, queries):
     make_many(3)
     with django_assert_num_queries(queries):
         api.get(f"{URL}?{query}")
 
 
-def test_filters_by_any_of_several_statuses(api):
-    made = {status: str(make_payout(status).pk) for status in Status}
-    assert set(found(api, "status=NEW&status=FAILED")) == {made["NEW"], made["FAILED"]}
+def test_the_list_can_be_filtered_by_several_statuses(api):
+    ids = {status: str(make_payout(status).pk) for status in Status}
+    assert set(listed_ids(api, "status=NEW&status=FAILED")) == {ids["NEW"], ids["FAILED"]}
 
 
-def test_filters_nothing_but_the_list(api):
+def test_other_requests_ignore_the_filters(api):
     payout = make_payout()
     assert api.patch(f"{URL}{payout.pk}/?status=x&currency=EUR", {"comment": "x"}).status_code == 200
 
 
-def test_filters_by_currency_and_user(api):
-    mine = make_payout(user_id=7, currency="EUR")
+def test_the_list_can_be_filtered_by_currency_and_user(api):
+    payout = make_payout(user_id=7, currency="EUR")
     make_payout(user_id=7)
     make_payout(currency="EUR")
-    assert found(api, "user_id=7&currency=EUR") == [str(mine.pk)]
+    assert listed_ids(api, "user_id=7&currency=EUR") == [str(payout.pk)]
 
 
-def test_filters_by_amount_inclusively(api):
-    made = [make_payout(amount=amount) for amount in ("1.00", "1.01", "1.02", "1.03")]
-    assert set(found(api, "amount_min=1.01&amount_max=1.02")) == {str(payout.pk) for payout in made[1:3]}
+def test_the_list_can_be_filtered_by_amount_inclusively(api):
+    payouts = [make_payout(amount=amount) for amount in ("1.00", "1.01", "1.02", "1.03")]
+    assert set(listed_ids(api, "amount_min=1.01&amount_max=1.02")) == {str(payout.pk) for payout in payouts[1:3]}
 
 
-def test_filters_by_creation_from_after_until_before(api):
-    made = [make_payout(created_at=START + timedelta(seconds=n)) for n in range(4)]
+def test_the_list_can_be_filtered_by_creation_from_and_before(api):
+    payouts = [make_payout(created_at=NEW_YEAR + timedelta(seconds=n)) for n in range(4)]
     query = "created_after=2026-01-01T00:00:01Z&created_before=2026-01-01T03:00:03%2B03:00"
-    assert found(api, query) == [str(payout.pk) for payout in made[2:0:-1]]
+    assert listed_ids(api, query) == [str(payout.pk) for payout in payouts[2:0:-1]]
 
 
 @pytest.mark.parametrize(
@@ -165,14 +167,14 @@ def test_filters_by_creation_from_after_until_before(api):
         ("created_before=9999-12-31T23:59:59Z", 1),
     ],
 )
-def test_filters_by_the_first_and_the_last_moment(api, query, number):
+def test_the_list_can_be_filtered_by_the_first_and_the_last_time(api, query, number):
     make_payout()
-    assert len(found(api, query)) == number
+    assert len(listed_ids(api, query)) == number
 
 
-def test_speaks_utc_wherever_the_admin_is(api, settings):
+def test_the_api_uses_utc_in_any_time_zone(api, settings):
     settings.TIME_ZONE = "Asia/Tokyo"
-    make_payout(created_at=START)
+    make_payout(created_at=NEW_YEAR)
     [payout] = api.get(f"{URL}?created_after=2026-01-01T00:00:00&created_before=2026-01-01T00:00:01").json()["results"]
     assert payout["created_at"] == "2026-01-01T00:00:00Z"
     [change] = api.get(f"{URL}{payout['id']}/history/").json()["results"]
@@ -182,13 +184,13 @@ def test_speaks_utc_wherever_the_admin_is(api, settings):
 @pytest.mark.parametrize(
     "words", ["ноябрь", "НОЯБРЬ", "зарплата ноябрь", "2026", "%D0%BD%D0%BE%D1%8F%D0%B1%D1%80%D1%8C"]
 )
-def test_searches_words_of_the_comment(api, words):
+def test_a_search_finds_words_of_the_comment(api, words):
     payout = make_payout(comment="Зарплата за ноябрь 2026")
     make_payout(comment="Премия за декабрь")
-    assert found(api, f"search={words}") == [str(payout.pk)]
+    assert listed_ids(api, f"search={words}") == [str(payout.pk)]
 
 
 @pytest.mark.parametrize("words", ["янв", "ноябрь декабрь", "зарплатаза"])
-def test_finds_only_comments_with_all_the_words(api, words):
+def test_a_search_finds_only_comments_with_all_the_words(api, words):
     make_payout(comment="Зарплата за ноябрь 2026")
-    assert found(api, f"search={words}") == []
+    assert listed_ids(api, f"search={words}") == []

@@ -1,4 +1,4 @@
-"""What each answer of a real HTTP server makes of the payout."""
+"""The HTTP gateway against the reference gateway: what each answer makes of the payout."""
 
 import json
 import shutil
@@ -25,9 +25,10 @@ pytestmark = pytest.mark.django_db
 
 
 @contextmanager
-def started(*arguments):
+def run_gateway(*arguments):
+    """Yields the address of a reference gateway."""
     port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "tests.gateway", str(port), *arguments])
+    server = subprocess.Popen([sys.executable, "-m", "tests.gateway", str(port), *arguments])
     for _attempt in range(100):
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -35,30 +36,31 @@ def started(*arguments):
         except OSError:
             time.sleep(0.05)
     yield f"127.0.0.1:{port}/"
-    process.kill()
-    process.wait()
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture(scope="module")
 def server():
-    with started() as address:
+    with run_gateway() as address:
         yield f"http://{address}"
 
 
 @pytest.fixture
 def gateway(server, settings):
+    """Makes the service use the reference gateway. Called with modes, it sets them."""
     settings.PAYOUT_GATEWAY, settings.PAYOUT_GATEWAY_URL, settings.PAYOUT_GATEWAY_TIMEOUT = "http", server, 1
     gateways.configured.cache_clear()
     yield lambda *modes: urlopen(Request(server, json.dumps(modes).encode(), method="PUT")).close()
     gateways.configured.cache_clear()
 
 
-def ledger(server, payout):
+def entries(server, payout):
     with urlopen(server) as answer:
         return [entry for entry in json.load(answer) if entry["payout"] == str(payout.pk)]
 
 
-def processed(**fields):
+def process_payout(**fields):
     payout = make_payout(**fields)
     process(str(payout.pk))
     payout.refresh_from_db()
@@ -67,9 +69,9 @@ def processed(**fields):
 
 def test_a_paid_payout_keeps_the_reference(gateway, server):
     gateway("ok")
-    payout = processed(amount="12.30", currency="EUR", comment="€" * 1000)
+    payout = process_payout(amount="12.30", currency="EUR", comment="€" * 1000)
     assert (payout.status, payout.gateway_reference) == (Status.COMPLETED, f"ref-{str(payout.pk)[-12:]}")
-    (entry,) = ledger(server, payout)
+    (entry,) = entries(server, payout)
     assert (entry["amount"], entry["currency"], entry["comment"]) == ("12.30", "EUR", "€" * 1000)
     assert entry["details"] == payout.recipient_details
     assert (entry["key"], entry["caller"]) == (f"{payout.pk}:1", None)
@@ -78,44 +80,44 @@ def test_a_paid_payout_keeps_the_reference(gateway, server):
 def test_a_gateway_that_asks_for_a_token_gets_it(gateway, server, settings):
     settings.PAYOUT_GATEWAY_TOKEN = "known"
     gateway("ok")
-    (entry,) = ledger(server, processed())
+    (entry,) = entries(server, process_payout())
     assert entry["caller"] == "Bearer known"
 
 
-def test_a_refused_payout_keeps_the_reason_without_the_card(gateway):
+def test_a_refused_payout_keeps_the_reason_without_the_card_number(gateway):
     gateway("refuse")
-    payout = processed(recipient_details={"number": "4111 1111 1111 1234"})
+    payout = process_payout(recipient_details={"number": "4111 1111 1111 1234"})
     assert (payout.status, payout.failure_reason) == (Status.FAILED, "The card **** 1234 is refused.")
 
 
-@pytest.mark.parametrize("between", ["", " - ", "  ", "\u2013", "\u202f", "+", "%20", "%C2%A0"])
-def test_a_reason_hides_a_card_however_it_is_written(between):
-    answer = gateways.refused(f"no {between.join(('4111', '1111', '1111', '1234'))}!")
+@pytest.mark.parametrize("separator", ["", " - ", "  ", "\u2013", "\u202f", "+", "%20", "%C2%A0"])
+def test_a_reason_hides_a_card_number_however_it_is_written(separator):
+    answer = gateways.refused(f"no {separator.join(('4111', '1111', '1111', '1234'))}!")
     assert answer.failure_reason == "no **** 1234!"
 
 
-def test_a_reason_hides_from_twelve_digits_to_nineteen():
-    for length, hidden in ((11, False), (12, True), (19, True)):
+def test_a_reason_hides_numbers_of_12_to_19_digits():
+    for length, is_hidden in ((11, False), (12, True), (19, True)):
         digits = "1234567890123456789"[:length]
         reason = gateways.refused(f"no {digits}!").failure_reason
-        assert reason == (f"no **** {digits[-4:]}!" if hidden else f"no {digits}!")
+        assert reason == (f"no **** {digits[-4:]}!" if is_hidden else f"no {digits}!")
 
 
-@pytest.mark.parametrize("after", ["", "-a", " a"])
-def test_a_reason_hides_two_cards_that_look_like_an_id(after):
-    assert "4111" not in gateways.refused(f"no 41111111-1111-1111-5500-000000000004{after}").failure_reason
+@pytest.mark.parametrize("suffix", ["", "-a", " a"])
+def test_a_reason_hides_two_card_numbers_that_look_like_a_uuid(suffix):
+    assert "4111" not in gateways.refused(f"no 41111111-1111-1111-5500-000000000004{suffix}").failure_reason
 
 
 @pytest.mark.parametrize("reason", ["45000 + 45000 + 45000", "1000000+2000000", "+7 912 345-67-89 +7 912 345-67-90"])
-def test_a_reason_keeps_sums_and_telephones(reason):
+def test_a_reason_shows_sums_and_telephone_numbers(reason):
     assert gateways.refused(reason).failure_reason == reason
 
 
 @pytest.mark.parametrize(
-    "name", ["01a20000-0000-7000-8000-000000000000", "0123456789012345678901234567abcd", "192.168.100.200"]
+    "number", ["01a20000-0000-7000-8000-000000000000", "0123456789012345678901234567abcd", "192.168.100.200"]
 )
-def test_a_reason_keeps_what_is_no_card(name):
-    assert gateways.refused(f"no {name}").failure_reason == f"no {name}"
+def test_a_reason_shows_ids_and_addresses(number):
+    assert gateways.refused(f"no {number}").failure_reason == f"no {number}"
 
 
 @pytest.mark.parametrize(
@@ -130,9 +132,9 @@ def test_a_reason_keeps_what_is_no_card(name):
         ("long", "curl error 63: "),
     ],
 )
-def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mode, note):
+def test_any_other_answer_leaves_the_outcome_unknown_and_the_payout_is_paid_once(gateway, server, mode, note):
     gateway(mode)
-    payout = processed()
+    payout = process_payout()
     assert (payout.status, payout.processed_at) == (Status.PROCESSING, None)
     assert payout.note.startswith(note)
     gateway("ok")
@@ -140,80 +142,80 @@ def test_everything_else_is_unknown_and_paid_once_in_the_end(gateway, server, mo
     process(str(payout.pk))
     payout.refresh_from_db()
     assert (payout.status, payout.attempt) == (Status.COMPLETED, 2)
-    assert [entry["paid"] for entry in ledger(server, payout)] == [True]
+    assert [entry["paid"] for entry in entries(server, payout)] == [True]
 
 
-def test_a_retry_by_hand_has_a_new_key(gateway, server, api):
+def test_a_retry_by_a_person_has_a_new_key(gateway, server, api):
     gateway("refuse")
-    payout = processed()
+    payout = process_payout()
     gateway("ok")
     api.patch(url_of(payout), {"status": "NEW"})
     process(str(payout.pk))
-    assert [(entry["key"], entry["paid"]) for entry in ledger(server, payout)] == [
+    assert [(entry["key"], entry["paid"]) for entry in entries(server, payout)] == [
         (f"{payout.pk}:1", False),
         (f"{payout.pk}:2", True),
     ]
 
 
-def test_a_gateway_that_is_not_there_leaves_the_outcome_unknown(gateway, settings):
+def test_an_unreachable_gateway_leaves_the_outcome_unknown(gateway, settings):
     settings.PAYOUT_GATEWAY_URL = f"http://127.0.0.1:{free_port()}/"
-    assert processed().status == Status.PROCESSING
+    assert process_payout().status == Status.PROCESSING
 
 
-def test_over_tls_a_gateway_is_known_by_its_certificate(gateway, certificate, settings, monkeypatch):
-    with started(str(certificate)) as address:
+def test_a_worker_refuses_a_gateway_whose_certificate_it_does_not_know(gateway, certificate, settings, monkeypatch):
+    with run_gateway(str(certificate)) as address:
         settings.PAYOUT_GATEWAY_URL = f"https://{address}"
-        assert processed().note.startswith("curl error 60: ")
+        assert process_payout().note.startswith("curl error 60: ")
         gateways.configured.cache_clear()
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        assert processed().status == Status.COMPLETED
+        assert process_payout().status == Status.COMPLETED
 
 
-def test_an_answer_that_comes_twice_is_not_the_next_payout_s(gateway):
+def test_a_second_copy_of_an_answer_is_not_read_for_the_next_payout(gateway):
     gateway("ok")
-    assert processed(recipient_details={"mode": "twice"}).gateway_reference == "once"
+    assert process_payout(recipient_details={"mode": "twice"}).gateway_reference == "once"
     time.sleep(0.2)
-    assert processed(recipient_details={"number": "4000000000000002"}).status == Status.FAILED
+    assert process_payout(recipient_details={"number": "4000000000000002"}).status == Status.FAILED
 
 
-HANGS = """
+SLOW_LOOKUP = """
 #include <fcntl.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <unistd.h>
-int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **result) {
     sleep(15);
-    close(creat(getenv("KNOWN"), 0600));
+    close(creat(getenv("LOOKUP_ENDED"), 0600));
     return EAI_AGAIN;
 }
 """
-CALLS = """
+THREE_CALLS = """
 import os, django
 django.setup()
 from payouts.gateways import configured
 from payouts.models import Payout
 for number in range(3):
     print(configured().pay(Payout(amount=1, currency="EUR", recipient_details={"a": 1})).note[:13])
-print("later" if os.path.exists(os.environ["KNOWN"]) else "before it is known", flush=True)
+print("the look-up has ended" if os.path.exists(os.environ["LOOKUP_ENDED"]) else "the look-up goes on", flush=True)
 os._exit(0)
 """
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler: libcurl looks names up by itself")
-def test_a_name_that_is_looked_up_for_ever_holds_up_no_later_call(tmp_path, monkeypatch):
-    (tmp_path / "hangs.c").write_text(HANGS)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "hangs.so", tmp_path / "hangs.c"], check=True)
-    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "hangs.so"))
-    monkeypatch.setenv("KNOWN", str(tmp_path / "known"))
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler for a slow name look-up")
+def test_an_endless_name_look_up_does_not_delay_later_calls(tmp_path, monkeypatch):
+    (tmp_path / "lookup.c").write_text(SLOW_LOOKUP)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / "lookup.so", tmp_path / "lookup.c"], check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(tmp_path / "lookup.so"))
+    monkeypatch.setenv("LOOKUP_ENDED", str(tmp_path / "lookup-ended"))
     monkeypatch.setenv("PAYOUT_GATEWAY", "http")
     monkeypatch.setenv("PAYOUT_GATEWAY_URL", "http://gateway.example/")
     monkeypatch.setenv("PAYOUT_GATEWAY_TIMEOUT", "0.2")
-    calls = [sys.executable, "-c", CALLS]
-    done = subprocess.run(calls, cwd=ROOT / "src", capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["curl error 28"] * 3 + ["before it is known"]
+    calls = [sys.executable, "-c", THREE_CALLS]
+    run = subprocess.run(calls, cwd=ROOT / "src", capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines() == ["curl error 28"] * 3 + ["the look-up goes on"]
 
 
-def test_a_connection_is_kept(gateway, server):
+def test_the_gateway_keeps_its_connection(gateway, server):
     gateway("ok")
     client = gateways.configured()
     payouts = [make_payout() for _ in range(3)]
@@ -242,7 +244,7 @@ def test_a_connection_is_kept(gateway, server):
         *((code, b"{}", Status.PROCESSING) for code in (0, 100, 202, 206, 301, 401, 403, 404, 408, 409, 429, 500, 503)),
     ],
 )
-def test_an_answer_is_read_with_care(code, body, status):
+def test_an_answer_sets_the_status(code, body, status):
     payout = make_payout()
     claimed = Payout.objects.claim(payout.pk, by="a test")
     answer = read(code, body)

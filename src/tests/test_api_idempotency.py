@@ -1,3 +1,5 @@
+"""POST with an Idempotency-Key."""
+
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +16,7 @@ def post(api, key, **fields):
     return api.post(URL, {**REQUEST, **fields}, headers={"Idempotency-Key": key})
 
 
-def test_a_key_creates_one_payout(api):
+def test_a_repeated_request_creates_no_second_payout(api):
     first, second = post(api, "k"), post(api, "k")
     assert (first.status_code, second.status_code) == (201, 200)
     assert first.json() == second.json()
@@ -22,14 +24,14 @@ def test_a_key_creates_one_payout(api):
     assert Payout.objects.count() == 1
 
 
-def test_requests_without_a_key_are_all_different(api):
+def test_each_request_without_a_key_creates_a_payout(api):
     assert {api.post(URL, REQUEST).status_code for _ in range(3)} == {201}
     assert Payout.objects.count() == 3
 
 
 def test_a_replay_shows_the_payout_as_it_is_now(api):
-    made = post(api, "k").json()
-    api.patch(f"{URL}{made['id']}/", {"status": "CANCELLED", "amount": "5.00"})
+    payout = post(api, "k").json()
+    api.patch(f"{URL}{payout['id']}/", {"status": "CANCELLED", "amount": "5.00"})
     assert {name: post(api, "k").json()[name] for name in ("status", "amount")} == {
         "status": "CANCELLED",
         "amount": "5.00",
@@ -37,7 +39,7 @@ def test_a_replay_shows_the_payout_as_it_is_now(api):
 
 
 @pytest.mark.parametrize(
-    "same",
+    "fields",
     [
         {"amount": 100.5},
         {"amount": "100.5"},
@@ -49,14 +51,14 @@ def test_a_replay_shows_the_payout_as_it_is_now(api):
     ],
     ids=str,
 )
-def test_the_same_meaning_in_other_bytes_is_the_same(api, same):
-    details = {"recipient_details": {"n": [1, {"a": "é", "b": 2}]}} if "recipient_details" in same else {}
+def test_the_same_values_in_other_bytes_are_the_same_request(api, fields):
+    details = {"recipient_details": {"n": [1, {"a": "é", "b": 2}]}} if "recipient_details" in fields else {}
     post(api, "k", **details)
-    assert post(api, "k", **same).status_code == 200
+    assert post(api, "k", **fields).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "other",
+    "fields",
     [
         {"amount": "100.51"},
         {"currency": "USD"},
@@ -67,26 +69,26 @@ def test_the_same_meaning_in_other_bytes_is_the_same(api, same):
     ],
     ids=str,
 )
-def test_another_body_is_422(api, other):
+def test_another_request_with_the_same_key_is_422(api, fields):
     post(api, "k")
-    answer = post(api, "k", **other)
+    answer = post(api, "k", **fields)
     assert (answer.status_code, answer.json().keys()) == (422, {"detail"})
     assert Payout.objects.count() == 1
 
 
-def test_a_fraction_is_not_its_whole_part(api):
+def test_a_number_and_its_whole_part_are_not_the_same(api):
     post(api, "k", recipient_details={"share": 1})
     assert post(api, "k", recipient_details={"share": 1.5}).status_code == 422
 
 
-def test_a_request_that_failed_does_not_burn_its_key(api):
+def test_a_refused_request_does_not_use_up_its_key(api):
     assert post(api, "k", amount="0").status_code == 400
     assert post(api, "k").status_code == 201
 
 
-def test_a_deleted_payouts_key_is_gone(api):
-    made = post(api, "k").json()
-    api.delete(f"{URL}{made['id']}/")
+def test_the_key_of_a_deleted_payout_is_410(api):
+    payout = post(api, "k").json()
+    api.delete(f"{URL}{payout['id']}/")
     assert post(api, "k").status_code == 410
     assert Payout.objects.count() == 1
 
@@ -97,26 +99,26 @@ def test_a_key_belongs_to_its_caller(api):
 
 
 @pytest.mark.parametrize("key", ["a", " a b", "~!@#$%^&*()", "x" * 255])
-def test_takes_printable_keys(api, key):
+def test_a_printable_key_is_accepted(api, key):
     assert post(api, key).status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é", "a\x00b", "a\tb", "\x7f"])
-def test_refuses_other_keys(api, key):
+def test_any_other_key_is_refused(api, key):
     answer = post(api, key)
     assert (answer.status_code, answer.json().keys()) == (400, {"Idempotency-Key"})
     assert not Payout.objects.exists()
 
 
-def test_of_24_at_once_one_creates():
-    def one(_number):
+def test_one_of_24_requests_at_once_creates_the_payout():
+    def post_once(_number):
         try:
             return post(APIClient(), "k")
         finally:
             connection.close()
 
     with ThreadPoolExecutor(24) as callers:
-        answers = list(callers.map(one, range(24)))
+        answers = list(callers.map(post_once, range(24)))
     assert sorted(answer.status_code for answer in answers) == [200] * 23 + [201]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert Payout.objects.count() == 1

@@ -1,4 +1,4 @@
-"""PATCH, PUT and DELETE in every state."""
+"""PATCH, PUT and DELETE of a payout in each status."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -8,13 +8,13 @@ from django.db.models.functions import Now
 
 from payouts.machine import Status
 from payouts.models import Payout
-from tests.make import REQUEST, URL, make_payout, url_of
+from tests.make import REQUEST, URL, make_payout, row, url_of
 
 pytestmark = pytest.mark.django_db
 
-# What the API promises, written down a second time: the service has it from the table in machine.py.
-BY_HAND = {Status.NEW: ["CANCELLED", "COMPLETED", "FAILED"], Status.FAILED: ["NEW"]}
-MONEY = [
+# What the API promises. The service derives it from the table in machine.py, so the test has a list of its own.
+TARGETS = {Status.NEW: ["CANCELLED", "COMPLETED", "FAILED"], Status.FAILED: ["NEW"]}
+CORRECTIONS = [
     ("amount", "7.00"),
     ("currency", "EUR"),
     ("recipient_details", {"iban": "DE02120300000000202051"}),
@@ -22,21 +22,17 @@ MONEY = [
 ]
 
 
-def row(payout):
-    return Payout.objects.filter(pk=payout.pk).values().get()
-
-
 def assert_conflict(api, answer, payout, before):
     assert answer.status_code == 409
     body = answer.json()
     assert body.keys() == {"detail", "status", "allowed"}
-    assert (body["status"], body["allowed"]) == (payout.status, BY_HAND.get(payout.status, []))
+    assert (body["status"], body["allowed"]) == (payout.status, TARGETS.get(payout.status, []))
     assert row(payout) == before
 
 
-@pytest.mark.parametrize(("field", "value"), MONEY)
+@pytest.mark.parametrize(("field", "value"), CORRECTIONS)
 @pytest.mark.parametrize("status", Status)
-def test_money_can_be_corrected_only_while_new(api, status, field, value):
+def test_only_a_new_payout_can_be_corrected(api, status, field, value):
     payout = make_payout(status)
     before = row(payout)
     answer = api.patch(url_of(payout), {field: value})
@@ -49,13 +45,13 @@ def test_money_can_be_corrected_only_while_new(api, status, field, value):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_field_counts_with_its_old_value_too(api, status):
+def test_a_correction_to_the_same_value_is_a_correction(api, status):
     answer = api.patch(url_of(make_payout(status)), {"amount": REQUEST["amount"]})
     assert answer.status_code == (200 if status == Status.NEW else 409)
 
 
 @pytest.mark.parametrize("status", Status)
-def test_the_comment_can_be_changed_but_while_processing(api, status):
+def test_the_comment_can_be_changed_unless_the_payout_is_processing(api, status):
     payout = make_payout(status)
     before = row(payout)
     answer = api.patch(url_of(payout), {"comment": "changed"})
@@ -69,11 +65,11 @@ def test_the_comment_can_be_changed_but_while_processing(api, status):
 
 @pytest.mark.parametrize("target", Status)
 @pytest.mark.parametrize("status", Status)
-def test_the_status_follows_the_machine(api, status, target):
+def test_a_person_can_make_only_the_moves_of_the_machine(api, status, target):
     payout = make_payout(status)
     before = row(payout)
     answer = api.patch(url_of(payout), {"status": target})
-    if target not in BY_HAND.get(status, []):
+    if target not in TARGETS.get(status, []):
         return assert_conflict(api, answer, payout, before)
     assert answer.status_code == 200
     assert answer.json()["status"] == row(payout)["status"] == target
@@ -81,20 +77,20 @@ def test_the_status_follows_the_machine(api, status, target):
 
 
 @pytest.mark.parametrize("target", [Status.COMPLETED, Status.FAILED])
-def test_a_settlement_by_hand_is_timed(api, target):
+def test_a_settlement_by_hand_has_a_time_and_a_reference(api, target):
     answer = api.patch(url_of(make_payout()), {"status": target, "gateway_reference": "paper 17"}).json()
     assert answer["processed_at"] is not None
     assert (answer["gateway_reference"], answer["attempt"]) == ("paper 17", 0)
 
 
-def test_a_cancellation_is_not_a_settlement(api):
+def test_a_cancelled_payout_was_never_processed(api):
     assert api.patch(url_of(make_payout()), {"status": "CANCELLED"}).json()["processed_at"] is None
 
 
 @pytest.mark.parametrize("reason", ["No such account.", "", None])
 def test_a_refusal_by_hand_has_a_reason(api, reason):
-    given = {} if reason is None else {"failure_reason": reason}
-    answer = api.patch(url_of(make_payout()), {"status": "FAILED", **given}).json()
+    fields = {} if reason is None else {"failure_reason": reason}
+    answer = api.patch(url_of(make_payout()), {"status": "FAILED", **fields}).json()
     assert answer["failure_reason"] == (reason or "Refused by hand.")
 
 
@@ -111,26 +107,26 @@ def test_a_refusal_by_hand_has_a_reason(api, reason):
     ids=str,
 )
 @pytest.mark.parametrize("status", Status)
-def test_an_outcome_comes_only_with_its_settlement(api, status, change):
+def test_the_fields_of_an_outcome_need_a_settlement(api, status, change):
     payout = make_payout(status)
     before = row(payout)
     assert api.patch(url_of(payout), change).status_code in (400, 409)
     assert row(payout) == before
 
 
-def test_money_may_be_corrected_with_the_settlement_of_a_new_one(api):
+def test_a_settlement_can_correct_a_new_payout(api):
     answer = api.patch(url_of(make_payout()), {"status": "COMPLETED", "amount": "99.00"})
     assert (answer.status_code, answer.json()["amount"]) == (200, "99.00")
 
 
 @pytest.mark.parametrize(("change", "note"), [({"status": "CANCELLED"}, ""), ({"comment": "x"}, "Sent back.")], ids=str)
-def test_a_note_is_about_the_last_change_of_status(api, change, note):
+def test_a_change_of_status_replaces_the_note(api, change, note):
     payout = make_payout(note="Sent back.")
     api.patch(url_of(payout), change)
     assert Payout.objects.get().note == note
 
 
-def test_a_failed_payout_is_sent_back_as_a_new_submission(api):
+def test_a_retry_is_a_new_submission(api):
     payout = make_payout(Status.FAILED, attempt=3, gateway_reference="g-1")
     answer = api.patch(url_of(payout), {"status": "NEW"}).json()
     assert (answer["status"], answer["failure_reason"], answer["gateway_reference"]) == ("NEW", "", "")
@@ -138,9 +134,9 @@ def test_a_failed_payout_is_sent_back_as_a_new_submission(api):
     assert row(payout)["submission"] == 2
 
 
-def test_a_failed_payout_is_corrected_while_it_is_sent_back(api):
+def test_a_retry_can_correct_the_payout(api):
     payout = make_payout(Status.FAILED)
-    answer = api.patch(url_of(payout), {"status": "NEW", **dict(MONEY)})
+    answer = api.patch(url_of(payout), {"status": "NEW", **dict(CORRECTIONS)})
     assert answer.status_code == 200
     assert row(payout)["amount"] == Decimal("7.00")
 
@@ -151,7 +147,7 @@ def test_a_put_replaces_a_new_payout(api):
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status != Status.NEW])
-def test_a_put_outside_new_is_a_conflict(api, status):
+def test_a_put_of_a_payout_that_is_not_new_is_a_conflict(api, status):
     payout = make_payout(status)
     before = row(payout)
     assert_conflict(api, api.put(url_of(payout), REQUEST), payout, before)
@@ -161,7 +157,7 @@ def test_a_put_outside_new_is_a_conflict(api, status):
     "change", [{}, {"unheard_of": 1}, {"id": "01a1fcaf-a016-7176-b7af-bb375d1fea01"}, {"attempt": 9}], ids=str
 )
 @pytest.mark.parametrize("status", Status)
-def test_a_patch_of_nothing_changes_nothing(api, status, change):
+def test_a_patch_without_known_fields_changes_nothing(api, status, change):
     payout = make_payout(status)
     before = row(payout)
     assert api.patch(url_of(payout), change).status_code == 200
@@ -169,7 +165,7 @@ def test_a_patch_of_nothing_changes_nothing(api, status, change):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_delete_keeps_the_row_out_of_sight(api, status):
+def test_a_delete_hides_the_payout_and_keeps_the_row(api, status):
     payout = make_payout(status)
     before = row(payout)
     answer = api.delete(url_of(payout))
@@ -185,7 +181,7 @@ def test_a_delete_keeps_the_row_out_of_sight(api, status):
     return None
 
 
-def test_what_somebody_else_has_changed_meanwhile_is_not_changed(hour):
+def test_a_change_needs_the_row_as_the_person_saw_it(hour):
     payout = make_payout()
     assert not Payout.objects.change(payout.pk, {"comment": "x"}, by="a test", updated_at=payout.updated_at - hour)
     assert Payout.objects.change(payout.pk, {"comment": "x"}, by="a test", updated_at=payout.updated_at)

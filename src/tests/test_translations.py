@@ -1,3 +1,5 @@
+"""The Russian translation, and who gets which language."""
+
 import ast
 import json
 import re
@@ -15,8 +17,8 @@ MARKED = re.compile(r'(?:\b_|gettext(?:_lazy)?)\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+)'
 TRANSLATED = re.compile(r"""(?:\{%[- ]*trans(?:late)? |\b_\()(["'])(.+?)\1""")
 BLOCK = re.compile(r"\{% *blocktrans[^%]*%\}([^{]*(?:\{\{[^{]*)*)\{% *(?:endblocktrans|plural)", re.DOTALL)
 UNFOLD = Path(unfold.__file__).parent
-# Of Django 6.0 and before.
-UNUSED = (
+# Unfold keeps this message of Django 6.0, which Django 6.1 no longer has.
+UNUSED_MESSAGE = (
     "Raw passwords are not stored, so there is no way to see this user’s password, but you can change the password "
     "using "
 )
@@ -24,7 +26,7 @@ UNUSED = (
 
 @pytest.fixture(autouse=True)
 def english():
-    """Again: what a request has set holds until the thread's next one."""
+    """Restores the language of the thread, which a request sets and keeps."""
     with translation.override("en"):
         yield
 
@@ -32,26 +34,26 @@ def english():
 def messages(*folders, without):
     for path in (path for folder in folders for path in folder.rglob("*.*") if without not in path.parts):
         if path.suffix == ".py":
-            yield from (ast.literal_eval(f"({found})") for found in MARKED.findall(path.read_text()))
+            yield from (ast.literal_eval(f"({literals})") for literals in MARKED.findall(path.read_text()))
         if path.suffix == ".html":
             yield from (text for _quote, text in TRANSLATED.findall(path.read_text()))
-            yield from (re.sub(r"\{\{ (\w+) \}\}", r"%(\1)s", found) for found in BLOCK.findall(path.read_text()))
+            yield from (re.sub(r"\{\{ (\w+) \}\}", r"%(\1)s", text) for text in BLOCK.findall(path.read_text()))
 
 
 @pytest.mark.parametrize(
-    "found",
+    "texts",
     [
         messages(*(settings.SRC / room for room in ("config", "runtime", "callers", "payouts")), without="tests"),
-        # Which has no Russian of its own.
+        # Unfold has no Russian translation.
         [*messages(UNFOLD, without="contrib"), *messages(UNFOLD / "contrib/filters", without="crispy")],
     ],
     ids=["payouts", "unfold"],
 )
-def test_every_message_has_a_translation(found):
-    found = {*found} - {UNUSED}
-    assert len(found) > 30
+def test_every_message_has_a_translation(texts):
+    texts = {*texts} - {UNUSED_MESSAGE}
+    assert len(texts) > 30
     with translation.override("ru"):
-        assert {message for message in found if translation.gettext(message) == message} == set()
+        assert {message for message in texts if translation.gettext(message) == message} == set()
 
 
 @pytest.mark.django_db
@@ -64,7 +66,7 @@ def test_every_message_has_a_translation(found):
         ("de", "en", "Must be a JSON object that is not empty."),
     ],
 )
-def test_the_service_speaks_the_browser_s_language_or_the_one_that_is_set(api, settings, language, code, text):
+def test_the_service_answers_in_the_language_of_the_browser_or_of_the_setting(api, settings, language, code, text):
     settings.LANGUAGE_CODE = code
     headers = {"Accept-Language": language}
     answer = api.post(URL, {**REQUEST, "recipient_details": {}}, headers=headers)
@@ -75,7 +77,7 @@ def test_the_service_speaks_the_browser_s_language_or_the_one_that_is_set(api, s
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "wrong",
+    "fields",
     [
         {"comment": "x" * 1001},
         {"comment": 1},
@@ -85,37 +87,37 @@ def test_the_service_speaks_the_browser_s_language_or_the_one_that_is_set(api, s
         {"amount": "x"},
     ],
 )
-def test_each_caller_is_told_in_its_own_language_what_is_wrong(api, wrong):
+def test_an_error_is_in_the_language_of_its_request(api, fields):
     for language, letters in (("ru", "[а-я]{3}"), ("en", "[a-z]{3}"), ("ru", "[а-я]{3}")):
-        request = json.dumps({**REQUEST, **wrong})
+        request = json.dumps({**REQUEST, **fields})
         answer = api.post(URL, request, content_type="application/json", headers={"Accept-Language": language})
-        [[said]] = answer.json().values()
-        assert re.search(letters, said), answer.json()
+        [[message]] = answer.json().values()
+        assert re.search(letters, message), answer.json()
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("fields", "message"),
     [
         ({"amount": "1234567890123"}, "Цифр должно быть не больше 12."),
         ({"amount": "1.001"}, "Цифр после запятой должно быть не больше 2."),
         ({"currency": ""}, "Значения «» нет среди допустимых."),
     ],
 )
-def test_russian_counts_and_quotes_as_it_should(api, wrong, said):
-    answer = api.post(URL, {**REQUEST, **wrong}, headers={"Accept-Language": "ru"})
-    assert [*answer.json().values()] == [[said]]
+def test_russian_messages_count_and_quote_as_russian_does(api, fields, message):
+    answer = api.post(URL, {**REQUEST, **fields}, headers={"Accept-Language": "ru"})
+    assert [*answer.json().values()] == [[message]]
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("path", [f"{URL}01a1fcaf-a016-7176-b7af-bb375d1fea01/", f"{URL}x/", f"{URL}?cursor=x"])
-def test_what_is_not_found_is_said_in_russian(api, path):
+def test_a_404_is_in_russian(api, path):
     answer = api.get(path, headers={"Accept-Language": "ru"})
     assert not re.search("[A-Za-z]{3}", str(list(answer.json().values()))), answer.json()
 
 
 @pytest.mark.django_db
-def test_the_admin_speaks_russian(admin_client):
+def test_the_back_office_is_in_russian(admin_client):
     make_payout(Status.PROCESSING, note="HTTP 504")
     page = admin_client.get("/admin/payouts/payout/", headers={"Accept-Language": "ru"}).content.decode()
     assert "Исход неизвестен" in page
