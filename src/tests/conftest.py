@@ -58,7 +58,7 @@ def hour() -> timedelta:
 
 @pytest.fixture
 def certificate(tmp_path) -> Path:
-    """A certificate that it has signed itself, and its key, in one file."""
+    """A self-signed certificate and its key, in one file."""
     if shutil.which("openssl") is None:
         pytest.skip("no openssl on the PATH")
     file = tmp_path / "own.pem"

@@ -125,7 +125,7 @@ class Day:
         """Spreads the payouts over the 24 hours that the start page shows. They came within seconds."""
         with self.service.database.connect() as connection, connection.transaction():
             payouts = connection.execute("SELECT id, status FROM payouts_payout").fetchall()
-            # Without an entry in the history.
+            # Keep these moves out of the history.
             connection.execute("ALTER TABLE payouts_payout DISABLE TRIGGER USER")
             for payout, status in payouts:
                 hours = 0.5 if status == "PROCESSING" else self.chance.triangular(0.1, 23.5, 6)
@@ -233,7 +233,7 @@ def set_up(office: BackOffice) -> None:
     office.choose(GROUP)
     office.save()
     office.open("")
-    # So narrow a page folds its menu, so the link cannot be clicked.
+    # A page as narrow as this folds its menu, so nobody can click the link.
     tokens = office.page.locator("a", has_text="Tokens").first.get_attribute("href")
     office.page.goto(f"{urljoin(office.base, tokens)}add/")
     office.page.get_by_label("Account").select_option("payroll")

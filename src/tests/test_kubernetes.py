@@ -285,7 +285,7 @@ def test_the_length_of_their_queue_scales_the_workers(production):
 
 
 def test_postgresql_has_connections_for_all_pods(production):
-    """PostgreSQL has 100, 3 of them for superusers. An upgrade adds one API pod, while one pod of each kind ends."""
+    """PostgreSQL has 97 connections for us. An upgrade adds one API pod, while one pod of each kind is ending."""
     for name, surge in (("api", 1), ("worker", 0)):
         spec = production.of("Deployment")[name]["spec"]
         assert spec["strategy"]["rollingUpdate"]["maxSurge"] == surge

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from tests.acceptance.service import Database, Gateway, Service, broker_at, deployed
+from tests.acceptance.service import Database, Gateway, Service, broker_at, deployment
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def migrated_database():
 @pytest.fixture(scope="session")
 def service(migrated_database):
     """One API and one worker. Tests share them, and stop neither."""
-    with deployed(migrated_database) as service:
+    with deployment(migrated_database) as service:
         service.start_api()
         service.start_worker()
         yield service
@@ -33,7 +33,7 @@ def service(migrated_database):
 @pytest.fixture
 def own_service(migrated_database):
     """A service without a process. The test starts what it needs."""
-    with deployed(migrated_database) as service:
+    with deployment(migrated_database) as service:
         yield service
 
 

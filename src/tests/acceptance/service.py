@@ -393,7 +393,7 @@ class Service:
 
 
 @contextmanager
-def deployed(template: Database, **environment: str) -> Iterator[Service]:
+def deployment(template: Database, **environment: str) -> Iterator[Service]:
     """A service on a copy of this database. Its processes end even if one of them fails to start."""
     database = Database(template.name)
     service = Service(database, ROOT, **environment)

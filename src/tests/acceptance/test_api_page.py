@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.acceptance.service import deployed, wait_until
+from tests.acceptance.service import deployment, wait_until
 from tests.local import ROOT
 
 PAGE = (ROOT / "docs/api.md").read_text()
@@ -25,7 +25,7 @@ VARIABLE_PARTS = {
 
 @pytest.fixture(scope="module")
 def shell(migrated_database):
-    with deployed(migrated_database, API_AUTH="required") as service:
+    with deployment(migrated_database, API_AUTH="required") as service:
         service.start_api()
         service.start_worker()
         token = service.manage("create_token", "november", "--user", "payroll").stdout.strip()

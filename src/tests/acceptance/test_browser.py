@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from payouts.gateways.sandbox import UNKNOWN_NUMBER
-from tests.acceptance.service import deployed, wait_until
+from tests.acceptance.service import deployment, wait_until
 from tests.local import ROOT
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -97,7 +97,7 @@ def log_in(page, base):
 
 @pytest.fixture(scope="module")
 def closed_service(migrated_database):
-    with deployed(migrated_database, API_AUTH="") as service:
+    with deployment(migrated_database, API_AUTH="") as service:
         service.start_api()
         service.base = service.base.replace("127.0.0.1", "localhost")
         make_ann(service)

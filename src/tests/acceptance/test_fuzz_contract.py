@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.service import BIN, call, deployed
+from tests.acceptance.service import BIN, call, deployment
 from tests.budget import EXAMPLES, SEED
 from tests.local import ROOT
 
@@ -19,7 +19,7 @@ REQUEST = {"amount": "12.30", "currency": "EUR", "recipient_details": {"iban": "
 @pytest.fixture(scope="module")
 def closed_service(migrated_database):
     """As in production, callers need a token."""
-    with deployed(migrated_database, API_AUTH="required") as service:
+    with deployment(migrated_database, API_AUTH="required") as service:
         service.start_api()
         service.start_worker()
         yield service

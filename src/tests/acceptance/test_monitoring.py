@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
-from tests.acceptance.service import NO_BROKER, call, deployed, wait_until
+from tests.acceptance.service import NO_BROKER, call, deployment, wait_until
 from tests.local import ROOT, free_port
 
 MONITORING = ROOT / "docker-compose/monitoring"
@@ -29,7 +29,7 @@ METRICS_OF_PROMETHEUS = {"up", "ALERTS"}
 @pytest.fixture(scope="module")
 def samples(migrated_database):
     """The name and labels of every sample. Before, recovery has paid a payout of each outcome."""
-    with deployed(migrated_database, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
+    with deployment(migrated_database, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
         service.start_api(CELERY_BROKER_URL=NO_BROKER)
         for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
             service.post(recipient_details={"number": number})

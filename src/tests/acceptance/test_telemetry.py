@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.acceptance.service import QUOTE_THE_CARD, call, deployed, wait_until
+from tests.acceptance.service import QUOTE_THE_CARD, call, deployment, wait_until
 
 CARD = "5105105105105100"
 CARD_GROUPS = ("5105", "1051", "0510", "5100")
@@ -74,7 +74,7 @@ def collector():
 
 @pytest.fixture(scope="module")
 def traced_service(migrated_database, collector):
-    with deployed(migrated_database, **collector.settings) as service:
+    with deployment(migrated_database, **collector.settings) as service:
         service.start_api()
         service.start_worker()
         yield service

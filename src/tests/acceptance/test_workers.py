@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 
 from payouts.gateways.sandbox import REFUSED_NUMBER
-from tests.acceptance.service import NO_BROKER, SHORT_TIMES, call, deployed, wait_until
+from tests.acceptance.service import NO_BROKER, SHORT_TIMES, call, deployment, wait_until
 from tests.local import filesystem_broker, free_port
 
 
 @pytest.fixture(scope="module")
 def api_service(migrated_database):
-    with deployed(migrated_database) as service:
+    with deployment(migrated_database) as service:
         service.start_api()
         yield service
 
@@ -131,7 +131,7 @@ def test_the_payouts_of_a_killed_worker_are_paid_once(quick_workers, gateway):
     payouts = [quick_workers.post(recipient_details={"mode": "hang"}) for _ in range(4)]
     wait_until(lambda: len({entry["payout"] for entry in gateway.ledger()} & {payout["id"] for payout in payouts}) == 4)
     os.killpg(worker.pid, signal.SIGKILL)
-    # The gateway has booked them. Without the mode it will say so to the next worker.
+    # The gateway has booked them, and hangs. Without the mode `hang` it will tell the next worker.
     quick_workers.database.rows(
         "UPDATE payouts_payout SET recipient_details = '{\"a\": 1}' WHERE id = ANY(%s) RETURNING id",
         [payout["id"] for payout in payouts],
