@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -119,7 +118,7 @@ class PayoutQuerySet(models.QuerySet[Any]):
 
     def finish(self, payout: Payout, answer: Answer, *, by: str, again_in: timedelta | None = None) -> bool:
         """Writes what the gateway answered, or nothing if a later attempt or a person has overtaken this one."""
-        values = asdict(answer) | {"id": payout.pk, "attempt": payout.attempt, "again_in": again_in, "by": by}
+        values = vars(answer) | {"id": payout.pk, "attempt": payout.attempt, "again_in": again_in, "by": by}
         # The gateway took its time, and PostgreSQL may have been restarted meanwhile.
         check_connection()
         with connection.cursor() as cursor:
