@@ -1,11 +1,11 @@
 #!/bin/sh
-# The worker: pays what the bell or the clock brings, CELERY_CONCURRENCY payouts at a time.
+# The worker: pays what its messages announce, CELERY_CONCURRENCY payouts at a time, and what recovery finds due.
 set -eu
 cd "$(dirname "$0")/src"
 export PAYOUTS_PROCESS=worker
 # Celery's command line takes these for settings of its own.
 unset BROKER_URL RESULT_BACKEND LOADER CONFIG_MODULE
-# As a module it finds the service in this folder; the command would look here for the first module alone.
+# `python -m` puts this folder on the path. The command `celery` does not, so it finds no module but the first.
 exec python -m celery --quiet -A config.celery worker \
     --pool=threads \
     --loglevel=info \

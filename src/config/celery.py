@@ -34,7 +34,7 @@ def refuse_useless_start(**_kwargs: Any) -> None:
     worker.log_json_only()
     require_database()
     try:
-        gateways.configured()
+        gateways.routes()
     except ImproperlyConfigured as error:
         sys.exit(str(error))
     if settings.METRICS_PORT:

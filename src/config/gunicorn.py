@@ -30,7 +30,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
 with stop_if_unusable("METRICS_FOLDER"):
     metrics_folder.mkdir(parents=True, exist_ok=True)
 
-SILENT_SECONDS = 5
+STALLED_SECONDS = 5
 # A small buffer: a slow client must be able to drain a third of it within the time-out.
 SEND_BUFFER = 64 * 1024
 
@@ -38,7 +38,7 @@ SEND_BUFFER = 64 * 1024
 def when_ready(server: Any) -> None:
     """Sets what each connection inherits from the listener: a client that neither reads nor writes loses its thread."""
     for listener, direction in product(server.LISTENERS, (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO)):
-        listener.sock.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", SILENT_SECONDS, 0))
+        listener.sock.setsockopt(socket.SOL_SOCKET, direction, struct.pack("ll", STALLED_SECONDS, 0))
         listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
     # The port is ours, so the processes that wrote these files have ended.
     for file in metrics_folder.glob("*.db"):

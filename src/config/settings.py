@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.env import Env
+from config.routes import read_http_gateway, read_routes
 from runtime.start import stop_start
 
 DAY = 86_400
@@ -234,19 +235,31 @@ if CELERY_BROKER_URL.startswith("rediss"):
     # Without this any certificate would do.
     CELERY_BROKER_USE_SSL = {"ssl_cert_reqs": "required"}
 
-PAYOUT_GATEWAY_URL = env.http_url("PAYOUT_GATEWAY_URL")
-PAYOUT_GATEWAY_TOKEN = env("PAYOUT_GATEWAY_TOKEN", default="")
-if not (PAYOUT_GATEWAY_TOKEN.isascii() and PAYOUT_GATEWAY_TOKEN.isprintable()):
-    # A file often ends with a line break, which would end the headers of each payment.
-    stop_start("PAYOUT_GATEWAY_TOKEN", "a header takes printable ASCII only")
-PAYOUT_GATEWAY = env("PAYOUT_GATEWAY", default="http" if PAYOUT_GATEWAY_URL else "sandbox" if DEBUG else "")
+PAYOUT_GATEWAY = env(
+    "PAYOUT_GATEWAY", default="http" if env.http_url("PAYOUT_GATEWAY_URL") else "sandbox" if DEBUG else ""
+)
+PAYOUT_ROUTES = read_routes(env, PAYOUT_GATEWAY)
+# No payout takes these any more, but their providers may have money to give back.
+PAYOUT_RETIRED_ROUTES = env.parts_of("PAYOUT_RETIRED_ROUTES", r"[^:\s]+")
+PAYOUT_HTTP_GATEWAYS = {
+    name: read_http_gateway(env, name)
+    for name in (*PAYOUT_ROUTES.values(), *PAYOUT_RETIRED_ROUTES)
+    if name.partition(".")[0] == "http"
+}
 PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
+# How many calls of one process may ask one route. Where there are several, a thread of the pool is left for the others.
+PAYOUT_ROUTE_CALLS = env.between(
+    "PAYOUT_ROUTE_CALLS", max(1, CELERY_WORKER_CONCURRENCY - 1) if len({*PAYOUT_ROUTES.values()}) > 1 else 1000, 1, 1000
+)
 PAYOUT_LEASE = timedelta(seconds=env.between("PAYOUT_LEASE", 60, 0.01, DAY))
 PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.between("PAYOUT_RECOVERY_INTERVAL", 10, 0.01, DAY))
 SANDBOX_DELAY = env.between("SANDBOX_DELAY", 0, 0.0, PAYOUT_GATEWAY_TIMEOUT)
 SANDBOX_FAILURE_RATE = env.between("SANDBOX_FAILURE_RATE", 0, 0.0, 1)
-if PAYOUT_LEASE.total_seconds() < 2 * PAYOUT_GATEWAY_TIMEOUT:
-    stop_start("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
+for timeout in (PAYOUT_GATEWAY_TIMEOUT, *(options["timeout"] for options in PAYOUT_HTTP_GATEWAYS.values())):
+    if PAYOUT_LEASE.total_seconds() < 2 * timeout:
+        stop_start("PAYOUT_LEASE", "it is shorter than twice PAYOUT_GATEWAY_TIMEOUT")
+if any(options["remembers"] <= PAYOUT_LEASE for options in PAYOUT_HTTP_GATEWAYS.values()):
+    stop_start("PAYOUT_GATEWAY_REMEMBERS", "it is not longer than PAYOUT_LEASE, so nothing could ever be sent")
 
 # Where they are empty, runtime.telemetry imports nothing.
 OTEL_EXPORTER_OTLP_ENDPOINT = env.http_url("OTEL_EXPORTER_OTLP_ENDPOINT")

@@ -6,6 +6,7 @@ from rest_framework.routers import SimpleRouter
 from callers import sessions
 from payouts.api import openapi
 from payouts.api.views import PayoutViewSet
+from payouts.gateways.notifications import notification
 from payouts.metrics import InFlight
 from runtime import health
 from runtime.errors import not_found
@@ -20,6 +21,7 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/swagger/")),
     path("api/v1/", include(router.urls)),
     re_path("^api/", not_found),
+    path("gateways/<str:name>/", notification),
     path("healthz/", health.healthz),
     path("readyz/", health.readyz),
     path("swagger/", openapi.view.with_ui("swagger")),

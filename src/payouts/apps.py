@@ -13,7 +13,7 @@ class PayoutsConfig(AppConfig):
 
 @checks.register(checks.Tags.security, deploy=True)
 def check_gateway(**_kwargs: Any) -> list[checks.Warning]:
-    if settings.PAYOUT_GATEWAY != "sandbox":
+    if "sandbox" not in settings.PAYOUT_ROUTES.values():
         return []
     message = "PAYOUT_GATEWAY is sandbox: payouts are COMPLETED, and nobody is paid."
     return [checks.Warning(message, id="payouts.PAYOUT_GATEWAY")]

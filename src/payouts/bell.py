@@ -1,4 +1,4 @@
-"""The message that announces a NEW payout to the workers. The API knows nothing else of them."""
+"""The message that announces a payout that is due to the workers. The API knows nothing else of them."""
 
 import logging
 import math
@@ -26,7 +26,7 @@ BELL_FAILURES = Counter("payouts_bell_failures", "Payouts that no message announ
 
 
 def announce(payout: Payout) -> None:
-    """Rings for a NEW payout once it is committed."""
+    """Rings for a payout that is due, once that is committed."""
     transaction.on_commit(lambda: bell.ring(str(payout.pk)))
 
 

@@ -18,11 +18,22 @@ class Status(models.TextChoices):
 
 
 class Outcome(StrEnum):
-    """What one attempt to pay comes to."""
+    """What one attempt comes to."""
 
     PAID = "paid"
     REFUSED = "refused"
+    # The provider works on it and will say later what became of it.
+    PENDING = "pending"
+    # It may have been paid. Nobody has said it plainly.
     UNKNOWN = "unknown"
+    # The provider certainly never got it, or never executed it. It may be sent again, with the same key.
+    ABSENT = "absent"
+    # Nobody was asked: enough calls are asking this provider already.
+    BUSY = "busy"
+    # It was paid, and the money came back.
+    RETURNED = "returned"
+    # Nothing may be sent any more, and looking says nothing. Only a person can go on.
+    WAITS = "waits"
 
 
 @dataclass(frozen=True)
@@ -32,6 +43,7 @@ class Answer:
     outcome: Outcome
     gateway_reference: str = ""
     failure_reason: str = ""
+    failure_code: str = ""
     note: str = ""
 
 
@@ -53,40 +65,71 @@ class Transition:
 
 
 NOW = "statement_timestamp()"
+# Each write moves it on, even while the clock is set back: the history's trigger looks whether it has moved.
+UPDATED = f"greatest({NOW}, updated_at + interval '1 microsecond')"
 NOT_DUE = {"due_at": "NULL"}
 FREE = {"taken_at": "NULL"}
 TAKEN = {
     "attempt": "attempt + 1",
     "taken_at": NOW,
     "due_at": f"{NOW} + %(lease)s",
+    # A route is chosen once for each submission.
+    "gateway": "CASE gateway WHEN '' THEN coalesce(%(routes)s::jsonb ->> currency, %(routes)s::jsonb ->> '*', '')"
+    " ELSE gateway END",
+    # The first attempt sets both to the same time.
+    "asked_at": f"coalesce(asked_at, {NOW})",
     # The note of a NEW one is a person's reason. That of a PROCESSING one says why its outcome is unknown.
     "note": "CASE status WHEN 'NEW' THEN '' ELSE note END",
 }
 ASK_LATER = FREE | {"due_at": f"{NOW} + %(again_in)s"}
-FINISHED = FREE | NOT_DUE | {"processed_at": NOW}
+PENDING = ASK_LATER | {"pending_since": f"coalesce(pending_since, {NOW})"}
+# If this attempt was the first, the key has not been sent. So an outage of days strands nothing.
+ABSENT = ASK_LATER | {"asked_at": "nullif(asked_at, taken_at)"}
+LOOKED = FREE | NOT_DUE
+FINISHED = LOOKED | {"processed_at": NOW}
 # A worker that was frozen past its lease may still be asking. The new attempt number fences it off.
 FINISHED_AND_FENCED = FINISHED | {"attempt": "attempt + 1"}
+DUE_NOW = {"due_at": NOW}
+# The provider's word is that nothing was booked under this key, so it may be sent again.
+SENT_AGAIN = DUE_NOW | {"asked_at": "NULL", "pending_since": "NULL", "attempt": "attempt + 1"}
 # A new submission is a new key for the gateway, which may replay its refusal of the old key for ever.
 SUBMITTED_ANEW = {
     "submission": "submission + 1",
     "due_at": f"greatest({NOW}, pay_at)",
     "processed_at": "NULL",
-    "failure_reason": "''",
+    "asked_at": "NULL",
+    "pending_since": "NULL",
+    "gateway": "''",
     "gateway_reference": "''",
+    "failure_reason": "''",
+    "failure_code": "''",
 }
 
-# name, from, to, who may, what it sets
+# Name, from, to, who may, what it sets. What a worker finishes an attempt with is named by the outcome.
 TRANSITIONS = (
     Transition("claim", Status.NEW, Status.PROCESSING, Who.WORKER, TAKEN),
     Transition("claim", Status.PROCESSING, Status.PROCESSING, Who.WORKER, TAKEN),
+    Transition("claim", Status.COMPLETED, Status.COMPLETED, Who.WORKER, TAKEN),
     Transition(Outcome.PAID, Status.PROCESSING, Status.COMPLETED, Who.WORKER, FINISHED),
     Transition(Outcome.REFUSED, Status.PROCESSING, Status.FAILED, Who.WORKER, FINISHED),
+    Transition(Outcome.PENDING, Status.PROCESSING, Status.PROCESSING, Who.WORKER, PENDING),
     Transition(Outcome.UNKNOWN, Status.PROCESSING, Status.PROCESSING, Who.WORKER, ASK_LATER),
+    Transition(Outcome.ABSENT, Status.PROCESSING, Status.PROCESSING, Who.WORKER, ABSENT),
+    Transition(Outcome.BUSY, Status.PROCESSING, Status.PROCESSING, Who.WORKER, ABSENT),
+    Transition(Outcome.RETURNED, Status.PROCESSING, Status.FAILED, Who.WORKER, FINISHED),
+    Transition(Outcome.WAITS, Status.PROCESSING, Status.PROCESSING, Who.WORKER, LOOKED),
+    # Somebody has hinted that the money came back. A worker looks, and only looks.
+    Transition(Outcome.RETURNED, Status.COMPLETED, Status.FAILED, Who.WORKER, LOOKED),
+    Transition(Outcome.UNKNOWN, Status.COMPLETED, Status.COMPLETED, Who.WORKER, ASK_LATER),
+    Transition(Outcome.BUSY, Status.COMPLETED, Status.COMPLETED, Who.WORKER, ASK_LATER),
+    Transition(Outcome.PAID, Status.COMPLETED, Status.COMPLETED, Who.WORKER, LOOKED),
     Transition("cancel", Status.NEW, Status.CANCELLED, Who.PERSON, NOT_DUE),
     Transition("settle", Status.NEW, Status.COMPLETED, Who.SETTLER, FINISHED),
     Transition("settle", Status.NEW, Status.FAILED, Who.SETTLER, FINISHED),
     Transition("settle_doubt", Status.PROCESSING, Status.COMPLETED, Who.PROVIDERS_WORD, FINISHED_AND_FENCED),
     Transition("settle_doubt", Status.PROCESSING, Status.FAILED, Who.PROVIDERS_WORD, FINISHED_AND_FENCED),
+    Transition("send_again", Status.PROCESSING, Status.PROCESSING, Who.PROVIDERS_WORD, SENT_AGAIN),
+    Transition("look", Status.COMPLETED, Status.COMPLETED, Who.PROVIDERS_WORD, DUE_NOW),
     Transition("retry", Status.FAILED, Status.NEW, Who.PERSON, SUBMITTED_ANEW),
 )
 
@@ -124,17 +167,16 @@ def names(rows: Iterable[Transition]) -> tuple[str, ...]:
 def statuses_for(fields: Mapping[str, Any]) -> set[Status]:
     """The statuses in which a person may make this change."""
     target = fields.get("status")
-    if target:
-        allowed = {*sources(transitions(target=target, who=PEOPLE))}
-    else:
-        allowed = {status for status in Status if status != Status.PROCESSING}
+    of_target = sources(transitions(target=target, who=PEOPLE)) if target else ()
+    statuses = {*of_target} if target else {*Status} - {Status.PROCESSING}
     if fields.keys() & {*MONEY}:
-        allowed &= {Status.FAILED if target == Status.NEW else Status.NEW}
-    if ("failure_reason" in fields and target != Status.FAILED) or (
-        "gateway_reference" in fields and target not in PAID_OR_REFUSED
-    ):
+        # Money changes while it is NEW, or in the request that sends it back there.
+        statuses &= {*sources(transitions("retry"))} if target == Status.NEW else {Status.NEW}
+    if "failure_reason" in fields and target != Status.FAILED:
         return set()
-    return allowed
+    if "gateway_reference" in fields and target not in PAID_OR_REFUSED:
+        return set()
+    return statuses
 
 
 def diagram() -> str:

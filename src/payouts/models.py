@@ -1,10 +1,12 @@
 """What a payout is, and the verbs that change it."""
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
+from django.contrib.postgres.functions import RandomUUID
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector
 from django.core.validators import MinValueValidator
@@ -13,7 +15,7 @@ from django.db.models import Case, Q, Value, When
 from django.db.models.functions import Length, Now
 from django.db.models.lookups import Exact, LessThanOrEqual
 from django.utils.translation import gettext_lazy as _
-from uuid_utils.compat import uuid7
+from uuid_utils.compat import uuid4, uuid7
 
 from payouts.details import DETAILS_CONDITIONS, validate_recipient_details
 from payouts.machine import PAID_OR_REFUSED, Status
@@ -25,9 +27,12 @@ AMOUNT_PLACES = 2
 AMOUNT_MAX = 10 ** (AMOUNT_DIGITS - AMOUNT_PLACES) - AMOUNT_MIN
 TEXT_MAX_LENGTH = 1000
 REFERENCE_MAX_LENGTH = 255
+FAILURE_CODE_MAX_LENGTH = 100
+# How the failure reason begins if the payout was paid, and the money came back.
+RETURNED_PREFIX = "Returned: "
 IDEMPOTENCY_KEY_MAX_LENGTH = 255
 
-OUTCOME = ("status", "failure_reason", "gateway_reference")
+RESULT = ("status", "failure_reason", "gateway_reference")
 TIMES = ("created_at", "updated_at", "processed_at")
 TEXTS = ("comment", "failure_reason", "note")
 INDEXED = (Status.NEW, Status.FAILED, Status.CANCELLED)
@@ -39,10 +44,16 @@ class Currency(models.TextChoices):
     EUR = "EUR", _("Euro")
 
 
-# Which payouts must have a `due_at`, and which must have none. A NEW one has it exactly when nothing holds it.
+def agree(one: Q, other: Q) -> Exact:
+    """Both hold, or neither does."""
+    return Exact(one, other)
+
+
+# Which payouts must have a `due_at`, and which must have none. A NEW one has it exactly when nothing holds it. A
+# PROCESSING one that has none waits for a person, and its note says why.
 DUE = Case(
     When(Q(deleted_at__isnull=False) | Q(status__in=[Status.FAILED, Status.CANCELLED]), then=Q(due_at=None)),
-    When(status=Status.NEW, then=Exact(Q(due_at=None), ~Q(hold=""))),
+    When(status=Status.NEW, then=agree(Q(due_at=None), ~Q(hold=""))),
     When(status=Status.PROCESSING, then=Q(due_at__isnull=False) | ~Q(note="")),
     default=Value(value=True),
     output_field=models.BooleanField(),
@@ -75,7 +86,9 @@ class Payout(models.Model):
     failure_reason = models.TextField(
         _("failure reason"), blank=True, default="", db_default="", max_length=TEXT_MAX_LENGTH
     )
-    failure_code = models.TextField(default="", db_default="", editable=False)  # reserved: the provider's code
+    failure_code = models.TextField(
+        _("failure code"), default="", db_default="", max_length=FAILURE_CODE_MAX_LENGTH, editable=False
+    )
     gateway_reference = models.TextField(
         _("gateway reference"), blank=True, default="", db_default="", max_length=REFERENCE_MAX_LENGTH
     )
@@ -89,10 +102,9 @@ class Payout(models.Model):
     due_at = models.DateTimeField(null=True, editable=False)
     taken_at = models.DateTimeField(null=True, editable=False)  # set by claim, cleared by finish
 
-    # Reserved for several providers: which of them pays it, under which key, when it was first asked, and since when it
-    # has been working on it.
-    gateway = models.TextField(default="", db_default="", editable=False)
-    gateway_key = models.TextField(default="", db_default="", editable=False)
+    # Its route, its key there, when this submission was first asked, and since when the provider works on it.
+    gateway = models.TextField(_("gateway"), default="", db_default="", editable=False)
+    gateway_key = models.UUIDField(default=uuid4, db_default=RandomUUID(), editable=False)
     asked_at = models.DateTimeField(null=True, editable=False)
     pending_since = models.DateTimeField(null=True, editable=False)
     # How many times it was submitted under a new key, and how many times a worker took it.
@@ -108,10 +120,17 @@ class Payout(models.Model):
     idempotency_key = models.TextField(null=True, editable=False)
     fingerprint = models.TextField(null=True, editable=False)
 
-    # By `clock`: when too little of the lease is left for a call of the gateway. Set by claim, read before asking.
-    ask_before: float
-    # By the database's clock. Set by `with_doubt`.
-    is_in_doubt: bool
+    # Of one attempt, set by claim: when that was, by `clock`, and what the database's clock said then.
+    claimed_at: float
+    was_asked_before: bool
+    asked_ago: timedelta
+    pending_for: timedelta
+    clock_was_set_back: bool
+    # Set before the gateway is asked, by `clock`: until when it may answer, and until when this key may be sent.
+    deadline: float
+    send_before: float
+    # What its status does not say. Set by `with_stage`.
+    stage: str
     objects = models.Manager.from_queryset(PayoutQuerySet)()
 
     class Meta:
@@ -137,6 +156,14 @@ class Payout(models.Model):
                 name="payout_by_due",
                 condition=Q(status__in=[Status.NEW, Status.PROCESSING], deleted_at=None),
             ),
+            # What a notification names: payouts that a worker has in hand are not among them, as their leases stand.
+            models.Index(
+                "gateway_key",
+                name="payout_by_gateway_key",
+                condition=Q(status__in=[Status.PROCESSING, Status.COMPLETED], taken_at=None),
+            ),
+            # What somebody has hinted at.
+            models.Index("due_at", name="payout_by_hint", condition=Q(status=Status.COMPLETED, due_at__isnull=False)),
             # The write that fills the list of new words moves all into the index: 4 MB, the default, take a second.
             GinIndex(SearchVector("comment", config="simple"), name="payout_by_words", gin_pending_list_limit=256),
         ]
@@ -146,13 +173,14 @@ class Payout(models.Model):
             check("status", Q(status__in=Status.values)),
             *(check(text, LessThanOrEqual(Length(text), TEXT_MAX_LENGTH)) for text in TEXTS),
             check("gateway_reference", LessThanOrEqual(Length("gateway_reference"), REFERENCE_MAX_LENGTH)),
+            check("failure_code", LessThanOrEqual(Length("failure_code"), FAILURE_CODE_MAX_LENGTH)),
             check("idempotency_key_length", LessThanOrEqual(Length("idempotency_key"), IDEMPOTENCY_KEY_MAX_LENGTH)),
             *(check(name, condition) for name, condition in DETAILS_CONDITIONS.items()),
             # These columns are set exactly when the status calls for them.
             check("due", DUE),
             check("taken", Q(taken_at=None) | Q(due_at__isnull=False)),
-            check("processed", Exact(Q(status__in=PAID_OR_REFUSED), Q(processed_at__isnull=False))),
-            check("reason_of_failure", Exact(Q(status=Status.FAILED), ~Q(failure_reason=""))),
+            check("processed", agree(Q(status__in=PAID_OR_REFUSED), Q(processed_at__isnull=False))),
+            check("reason_of_failure", agree(Q(status=Status.FAILED), ~Q(failure_reason=""))),
             models.UniqueConstraint(
                 name="payout_idempotency_key",
                 fields=["caller", "idempotency_key"],
@@ -164,9 +192,9 @@ class Payout(models.Model):
         return str(self.pk)
 
     @property
-    def key(self) -> str:
-        """What the gateway knows it by."""
-        return f"{self.pk}:{self.submission}"
+    def last_request_id(self) -> str:
+        """That of the request that changed it last. A claim keeps it in `changed_by`, as its last word."""
+        return self.changed_by.rpartition(" ")[2]
 
 
 class PayoutChange(models.Model):
@@ -191,7 +219,7 @@ class PayoutChange(models.Model):
 
 
 class Installation(models.Model):
-    """This database's own id, one row, written by a migration. Keys at the providers will be derived from it."""
+    """This database's own id, one row, written by a migration. Keys at the providers are derived from it."""
 
     id = models.UUIDField(primary_key=True, editable=False)
 

@@ -30,11 +30,16 @@ THREADS = 4
 # Touched whenever a thread starts a pass or a payout. If it is old, none makes progress: the worker is wedged.
 HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
 # However long the interval is, the heartbeat stays fresh.
-LONGEST_REST_SECONDS = 15
-# How long a pass may leave out what it has skipped.
+LONGEST_PAUSE_SECONDS = 15
+# A pass goes from the payout that is due for longest to the next. What was locked when it came by, it leaves out. So it
+# ends after this time, and the next pass begins anew.
 PASS_SECONDS = 60
 RECOVERED = Counter("payouts_recovered", "Claims without a message, by the status that they met.", ["was"])
-for status in (Status.NEW, Status.PROCESSING):
+# What each thread looks for. COMPLETED ones are few: somebody has hinted that their money came back. A thread of their
+# own would be one more connection to PostgreSQL for each worker.
+WATCHED = ((Status.NEW,), (Status.PROCESSING, Status.COMPLETED)) * THREADS
+ABANDONED = Counter("payouts_abandoned", "Claims of what another worker took, and of which it wrote nothing.")
+for status in Status.NEW, Status.PROCESSING, Status.COMPLETED:
     # From the beginning, so that Prometheus sees it rise from zero.
     RECOVERED.labels(status)
 
@@ -50,13 +55,14 @@ def warn_once_a_minute(reason: str, minute: float) -> None:
     logger.warning("recovery waits for the database: %s", reason)
 
 
-def recover(status: Status, by: str, stopping: threading.Event) -> None:
+def recover(statuses: Sequence[Status], by: str, stopping: threading.Event) -> None:
     """Every now and then pays, one by one, all that is due."""
-    rest = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_REST_SECONDS)
+    pause = min(settings.PAYOUT_RECOVERY_INTERVAL.total_seconds(), LONGEST_PAUSE_SECONDS)
     # Not all threads at the same time.
-    while not stopping.wait(rest * random.uniform(0.5, 1)):  # noqa: S311
+    while not stopping.wait(pause * random.uniform(0.5, 1)):  # noqa: S311
         try:
-            while pay_what_is_due(status, by, stopping):
+            # `sum`, and not `any`, which would look for the second only when there are no more of the first.
+            while sum(pay_what_is_due(status, by, stopping) for status in statuses):
                 pass
         except UNAVAILABLE as error:
             warn_once_a_minute(str(error), time.monotonic() // 60)
@@ -65,14 +71,14 @@ def recover(status: Status, by: str, stopping: threading.Event) -> None:
 
 
 def pay_what_is_due(status: Status, by: str, stopping: threading.Event) -> bool:
-    """One pass, and whether there may be more. The next pass finds what was locked when this one skipped it."""
+    """Makes one pass. Says whether there may be more."""
     beat()
     until, since = time.monotonic() + PASS_SECONDS, None
     while not stopping.is_set() and time.monotonic() < until:
         payout = Payout.objects.claim_due(status, by=by, since=since)
         if payout is None:
             return False
-        # The claim has overwritten `due_at`, and no payout is due before it was created.
+        # When it was due, the claim has overwritten with the end of its lease. Not before it was created, that is sure.
         since = payout.created_at
         pay_recovered(payout, status)
     return not stopping.is_set()
@@ -81,6 +87,9 @@ def pay_what_is_due(status: Status, by: str, stopping: threading.Event) -> bool:
 def pay_recovered(payout: Payout, was: Status) -> None:
     beat()
     RECOVERED.labels(was).inc()
+    if was == Status.PROCESSING and not payout.note and payout.pending_since is None:
+        # Each answer that leaves it PROCESSING would have left a note, or that it is pending.
+        ABANDONED.inc()
     try:
         tasks.pay(payout)
     except Exception:
@@ -97,8 +106,8 @@ class Recovery(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         beat()
         self.threads = [
-            threading.Thread(target=recover, args=(status, f"recovery {worker.hostname}", self.stopping), daemon=True)
-            for status in (Status.NEW, Status.PROCESSING) * THREADS
+            threading.Thread(target=recover, args=(statuses, f"recovery {worker.hostname}", self.stopping), daemon=True)
+            for statuses in WATCHED
         ]
         for thread in self.threads:
             thread.start()

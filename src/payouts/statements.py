@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from payouts.machine import NOW, TRANSITIONS, Outcome, Status, sources, transitions
+from payouts.machine import NOW, TRANSITIONS, UPDATED, Outcome, Status, sources, transitions
 
 
 def assignments(sets: Mapping[str, str]) -> str:
@@ -13,15 +13,21 @@ def _in(statuses: tuple[Status, ...]) -> str:
     return ", ".join(f"'{status}'" for status in statuses)
 
 
+# All claims set the same. A COMPLETED payout is taken to look whether its money came back, and stays COMPLETED.
 _CLAIMS = transitions("claim")
+_TARGETS = " ".join(f"WHEN '{row.source}' THEN '{row.target}'" for row in _CLAIMS)
 
-# Takes a payout for one attempt. %(lease)s later anybody may take it again.
-_CLAIM = f"""
+
+def _claim(which: str) -> str:
+    """Takes a payout for one attempt. %(lease)s later anybody may take it again."""
+    return f"""
 UPDATE payouts_payout
-   SET status = '{Status.PROCESSING}', {assignments(_CLAIMS[0].sets)}, updated_at = {NOW},
+   SET status = CASE status {_TARGETS} END, {assignments(_CLAIMS[0].sets)},
+       -- It is later than `taken_at` only if the clock was set back: then it stays ahead.
+       updated_at = {UPDATED},
        -- The id of the request that changed the payout last stays, so that the log names it.
        changed_by = %(by)s || ' ' || split_part(changed_by, ' ', -1)
- WHERE id = {{id}} AND deleted_at IS NULL
+ WHERE id = {which} AND deleted_at IS NULL
        -- This guard decides who pays. Of several claims at once one moves `due_at` to the end of its lease, and the
        -- others, which waited for its row, find that the payout is not due.
    AND due_at <= {NOW}
@@ -30,13 +36,14 @@ UPDATE payouts_payout
    AND status || '' IN ({_in(sources(_CLAIMS))})
 """
 
-CLAIM = _CLAIM.format(id="%(id)s")
+
+CLAIM = _claim("%(id)s")
 
 # The payout that is due for longest. Recovery leaves a NEW one to its bell for a while, hence %(grace)s.
 # One statement for each status: a scan over both would have to sort all that is due.
 CLAIM_DUE = {
-    status: _CLAIM.format(
-        id=f"""(
+    status: _claim(
+        f"""(
     SELECT id FROM payouts_payout
      WHERE status = '{status}' AND deleted_at IS NULL AND due_at < {NOW} - %(grace)s
            -- While anybody's transaction is open, the index keeps what was paid meanwhile: this skips it.
@@ -51,19 +58,22 @@ CLAIM_DUE = {
 # The INSERT itself decides, so that of two requests with the same key at the same time exactly one creates a payout.
 ACCEPT = f"""
 INSERT INTO payouts_payout
-       (id, user_id, amount, currency, recipient_details, comment, due_at, changed_by, caller, idempotency_key,
-        fingerprint)
-VALUES (%(id)s, %(user_id)s, %(amount)s, %(currency)s, %(recipient_details)s, %(comment)s, {NOW}, %(by)s, %(caller)s,
-        %(idempotency_key)s, %(fingerprint)s)
+       (id, user_id, amount, currency, recipient_details, comment, due_at, gateway_key, changed_by, caller,
+        idempotency_key, fingerprint)
+VALUES (%(id)s, %(user_id)s, %(amount)s, %(currency)s, %(recipient_details)s, %(comment)s, {NOW}, %(gateway_key)s,
+        %(by)s, %(caller)s, %(idempotency_key)s, %(fingerprint)s)
 ON CONFLICT (caller, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
 """
 
-# Writes what an attempt came to, unless a later attempt or a person has overtaken it.
+# Writes what an attempt came to, by outcome and status, unless a later attempt or a person has overtaken it.
 FINISH = {
-    row.name: f"""
+    (row.name, row.source): f"""
 UPDATE payouts_payout
-   SET status = '{row.target}', {assignments(row.sets)}, gateway_reference = %(gateway_reference)s,
-       failure_reason = %(failure_reason)s, note = %(note)s, updated_at = {NOW}, changed_by = %(by)s
+   SET status = '{row.target}', {assignments(row.sets)},
+       -- What is once known stays.
+       gateway_reference = coalesce(nullif(%(gateway_reference)s, ''), gateway_reference),
+       failure_reason = %(failure_reason)s, failure_code = %(failure_code)s, note = %(note)s,
+       updated_at = {UPDATED}, changed_by = %(by)s
  WHERE id = %(id)s AND attempt = %(attempt)s
        -- Off the index, as in CLAIM.
    AND status || '' = '{row.source}'
@@ -71,9 +81,21 @@ UPDATE payouts_payout
     for row in TRANSITIONS
     if row.name in Outcome
 }
-# "Paid" does not wait for the disk. A crash that takes it back leaves the payout PROCESSING, and the gateway says it
-# again to the same key. "Refused" waits: the gateway might pay what somebody has seen FAILED.
-FINISH[Outcome.PAID] += "RETURNING set_config('synchronous_commit', 'off', true)"
+# RETURNING calls set_config in the same statement, and it holds for this transaction alone: no second round trip.
+# "Paid" need not wait for the disk if the gateway says it again when asked: a crash that takes it back leaves the
+# payout PROCESSING. Everything else waits: the gateway might pay what somebody has seen FAILED.
+FINISH_PAID_WITHOUT_WAITING = (
+    FINISH[Outcome.PAID, Status.PROCESSING] + "RETURNING set_config('synchronous_commit', 'off', true)"
+)
+
+# A notification or a person makes due what a provider is to be asked about. It never shortens a lease.
+HINT = f"""
+UPDATE payouts_payout
+   SET due_at = {NOW}, updated_at = {UPDATED}, changed_by = %(by)s
+ WHERE gateway = %(gateway)s AND gateway_key = ANY(%(keys)s) AND taken_at IS NULL AND deleted_at IS NULL
+   AND status IN ('{Status.PROCESSING}', '{Status.COMPLETED}') AND coalesce(due_at, 'infinity') > {NOW}
+RETURNING id
+"""
 
 # The last 24 hours, for the start page. It reads no more than %s payouts, however many there are.
 RECENT = f"""

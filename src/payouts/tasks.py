@@ -1,4 +1,4 @@
-"""Processing: claim, pay, finish. The message is only a bell; what is to be paid is read from the row."""
+"""Processing: claim, ask, finish. The message is only a bell; what is to be paid is read from the row."""
 
 import logging
 import random
@@ -10,9 +10,9 @@ from celery import shared_task
 from django.conf import settings
 from prometheus_client import Counter
 
-from payouts import gateways
+from payouts import asking
 from payouts.bell import TASK
-from payouts.machine import Answer, Outcome
+from payouts.machine import Answer, Outcome, Status
 from payouts.models import Payout
 from runtime import telemetry
 from runtime.clock import clock
@@ -21,7 +21,9 @@ from runtime.context import request_id
 logger = logging.getLogger(__name__)
 
 RETRY_LONGEST = timedelta(minutes=10)
-ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome.", ["outcome"])
+# How long to wait before somebody looks again whether the money of a COMPLETED payout came back.
+LOOK_INTERVAL = timedelta(hours=1)
+ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome and gateway.", ["outcome", "gateway"])
 DROPPED = Counter("payouts_dropped_payments", "Payments that the gateway made for a worker that was overtaken.")
 
 
@@ -32,31 +34,32 @@ def process(self: Any, payout_id: str) -> None:
         pay(payout)
 
 
-@shared_task(bind=True, name="payouts.answer", ignore_result=False)
+@shared_task(bind=True, name="payouts.report_name", ignore_result=False)
 def report_name(self: Any) -> str:
     """Answers `check_worker`."""
     return str(self.request.hostname)
 
 
 def log_fields(payout: Payout, **others: Any) -> dict[str, Any]:
-    return {"fields": {"payout": payout.pk, "attempt": payout.attempt, **others}}
+    fields = {"payout": payout.pk, "attempt": payout.attempt, "gateway": payout.gateway}
+    return {"fields": {**fields, **others}}
 
 
 def pay(payout: Payout) -> None:
     """Pays a payout that was claimed, and writes what became of it."""
-    # The id of the request that changed it last is in the row, so recovery knows it too.
-    request_id.set(payout.changed_by.rpartition(" ")[2])
-    if clock() > payout.ask_before:
-        # This worker was frozen, or its log was. Meanwhile another one may have asked, and a person have acted on the
-        # answer.
-        ATTEMPTS.labels("late").inc()
+    request_id.set(payout.last_request_id)
+    if clock() > payout.claimed_at + asking.longest_wait(payout):
+        # This worker was frozen, or blocked while it wrote its log. Meanwhile another one may have asked, and a person
+        # have acted on the answer.
+        ATTEMPTS.labels("late", payout.gateway).inc()
         logger.warning("woke too late to ask the gateway", extra=log_fields(payout))
         return
     began = time.monotonic()
     answer = ask(payout)
     duration = round(time.monotonic() - began, 6)
-    again_in = backoff(payout.attempt) if answer.outcome == Outcome.UNKNOWN else None
-    if Payout.objects.finish(payout, answer, by=payout.changed_by, again_in=again_in):
+    again_in = next_look(payout, answer)
+    repeatable = asking.is_repeatable(payout)
+    if Payout.objects.finish(payout, answer, by=payout.changed_by, again_in=again_in, is_repeatable=repeatable):
         log_finished(payout, answer, duration, again_in)
     else:
         log_overtaken(payout, answer, duration)
@@ -65,11 +68,23 @@ def pay(payout: Payout) -> None:
 @telemetry.step("gateway")
 def ask(payout: Payout) -> Answer:
     try:
-        return gateways.configured().pay(payout)
+        return asking.ask(payout)
     except Exception as error:
         # Whatever broke, it may have been after the money left.
         logger.exception("the gateway call broke", extra=log_fields(payout))
-        return gateways.unknown(type(error).__name__)
+        return Answer(Outcome.UNKNOWN, note=type(error).__name__)
+
+
+def next_look(payout: Payout, answer: Answer) -> timedelta | None:
+    """When to ask again. What the provider works on has a schedule of its own."""
+    if answer.outcome == Outcome.PENDING:
+        return asking.pending_wait(payout)
+    if answer.outcome == Outcome.BUSY:
+        return backoff(attempt=1)
+    if answer.outcome in (Outcome.UNKNOWN, Outcome.ABSENT):
+        # Money that came back does not go away again.
+        return LOOK_INTERVAL if payout.status == Status.COMPLETED else backoff(payout.attempt)
+    return None
 
 
 def backoff(attempt: int) -> timedelta:
@@ -78,18 +93,27 @@ def backoff(attempt: int) -> timedelta:
 
 
 def log_finished(payout: Payout, answer: Answer, duration: float, again_in: timedelta | None) -> None:
-    ATTEMPTS.labels(answer.outcome).inc()
+    ATTEMPTS.labels(answer.outcome, payout.gateway).inc()
     fields = log_fields(payout, outcome=answer.outcome, duration=duration)
-    if again_in is None:
+    if again_in is not None:
+        fields["fields"]["again_in"] = round(again_in.total_seconds(), 3)
+    if answer.outcome == Outcome.PENDING:
+        logger.info("the provider works on it", extra=fields)
+    elif answer.outcome == Outcome.BUSY:
+        logger.info("waits for a call: %s", answer.note, extra=fields)
+    elif answer.outcome == Outcome.WAITS:
+        logger.error("waits for a person: %s", answer.note, extra=fields)
+    elif answer.outcome in (Outcome.UNKNOWN, Outcome.ABSENT):
+        logger.warning("outcome %s: %s", answer.outcome, answer.note, extra=fields)
+    elif answer.outcome == Outcome.RETURNED:
+        logger.warning("the money came back: %s", answer.failure_reason, extra=fields)
+    else:
         logger.info("finished", extra=fields)
-        return
-    fields["fields"]["again_in"] = round(again_in.total_seconds(), 3)
-    logger.warning("outcome unknown: %s", answer.note, extra=fields)
 
 
 def log_overtaken(payout: Payout, answer: Answer, duration: float) -> None:
-    ATTEMPTS.labels("overtaken").inc()
-    is_paid = answer.outcome == Outcome.PAID
+    ATTEMPTS.labels("overtaken", payout.gateway).inc()
+    is_paid = answer.outcome == Outcome.PAID and payout.status == Status.PROCESSING
     if is_paid:
         DROPPED.inc()
     logger.log(

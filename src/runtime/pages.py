@@ -18,8 +18,10 @@ def beyond(queryset: QuerySet, order: str, value: str, pk: str, *, backwards: bo
     Both columns are compared as one row. An index serves that, and equal values neither repeat nor get lost.
     """
     here, there = row(order.removeprefix("-"), "id"), row(Value(value), Value(pk))
-    ascending = order.startswith("-") == backwards
-    return queryset.filter(GreaterThan(here, there) if ascending else LessThan(here, there))
+    is_descending = order.startswith("-")
+    # Forwards in an ascending order, or backwards in a descending one, what comes next is greater.
+    comparison = GreaterThan if is_descending is backwards else LessThan
+    return queryset.filter(comparison(here, there))
 
 
 class BoundedPaginator(Paginator):

@@ -14,7 +14,7 @@ def wake_up() -> None:
     A signal does not interrupt the poll, and neither does a call from the thread that polls. So another thread calls.
     """
     if loop := get_event_loop():
-        threading.Thread(target=loop.call_soon, args=(bool,)).start()
+        threading.Thread(target=loop.call_soon, args=(lambda: None,)).start()
 
 
 def log_json_only() -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 
 from django.contrib.auth.models import Permission, User
+from django.db.models.functions import Now
 from django.test import Client
 
 from payouts.machine import Status
@@ -13,7 +14,11 @@ from tests.make import make_payout
 LIST = "/admin/payouts/payout/"
 CARD = "4111111111111111"
 REASON_FORM = {"_form_submitted": "on", "note": "The gateway's Ann says so."}
+# What no worker holds, by its stage.
 IN_DOUBT = {"taken_at": None, "note": "HTTP 504", "attempt": 3}
+PENDING = {"taken_at": None, "pending_since": Now()}
+UNSENT = {"taken_at": None, "asked_at": None, "note": "the provider is away"}
+WAITING = {"taken_at": None, "due_at": None, "note": "its key may be forgotten"}
 
 
 def page_url(payout):
@@ -40,8 +45,13 @@ def edit(client, payout, **fields):
     return client.post(page_url(payout), form)
 
 
+def seen_in_dialog(payout):
+    """What a dialog remembers of the payout."""
+    return {"key": str(payout.gateway_key), "attempt": payout.attempt}
+
+
 def post_dialog(client, payout, dialog, **fields):
-    form = {**REASON_FORM, "key": payout.key, **fields}
+    form = {**REASON_FORM, **seen_in_dialog(payout), **fields}
     return client.post(f"{LIST}{payout.pk}/{dialog}/", form, headers={"HX-Request": "true"})
 
 

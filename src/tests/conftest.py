@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from rest_framework.test import APIClient
 
+from payouts import gateways
+from payouts.querysets import installation
 from runtime.broker import app
 from tests.back_office import staff
 
@@ -15,6 +17,13 @@ APIClient.default_format = "json"
 def pytest_collection_modifyitems(items):
     """Runs the acceptance tests first, so that no long file is left alone at the end."""
     items.sort(key=lambda item: item.path.parent.name != "acceptance")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """Reads the database's id, which each process remembers. A transactional test empties its table, too."""
+    with django_db_blocker.unblock():
+        installation()
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +47,19 @@ def api() -> APIClient:
 def superuser():
     """A client of an account that may do anything."""
     return staff(is_superuser=True)
+
+
+@pytest.fixture
+def use_routes(settings):
+    """Sets PAYOUT_ROUTES, in which `others` stands for the star, and returns the gateways by name."""
+
+    def use(**routes):
+        settings.PAYOUT_ROUTES = {currency.replace("others", "*"): name for currency, name in routes.items()}
+        gateways.routes.cache_clear()
+        return {name: route.gateway for name, route in gateways.routes().items()}
+
+    yield use
+    gateways.routes.cache_clear()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -13,11 +14,13 @@ from payouts.models import Payout
 
 URL = "/api/v1/payouts/"
 REQUEST = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
+# A worker has chosen its route, and has asked.
+ASKED: dict[str, Any] = {"attempt": 1, "gateway": "sandbox", "asked_at": Now()}
 FIELDS_OF_STATUS: dict[str, dict[str, Any]] = {
     Status.NEW: {"due_at": Now()},
-    Status.PROCESSING: {"attempt": 1, "taken_at": Now(), "due_at": Now() + timedelta(minutes=1)},
-    Status.COMPLETED: {"attempt": 1, "processed_at": Now()},
-    Status.FAILED: {"attempt": 1, "processed_at": Now(), "failure_reason": "No such card."},
+    Status.PROCESSING: {**ASKED, "taken_at": Now(), "due_at": Now() + timedelta(minutes=1)},
+    Status.COMPLETED: {**ASKED, "processed_at": Now()},
+    Status.FAILED: {**ASKED, "processed_at": Now(), "failure_reason": "No such card."},
     Status.CANCELLED: {},
 }
 # Each way from one status to another, by anybody.
@@ -25,7 +28,7 @@ LEGAL_MOVES = {(row.source, row.target) for row in machine.TRANSITIONS if row.so
 
 
 def make_payout(status: str = Status.NEW, **fields: Any) -> Payout:
-    values = {**REQUEST, "status": status, **FIELDS_OF_STATUS[status], **fields}
+    values = {**REQUEST, "status": status, "gateway_key": uuid4(), **FIELDS_OF_STATUS[status], **fields}
     if "deleted_at" in fields:
         values["due_at"] = None
     elif status == Status.NEW and "created_at" in fields:

@@ -44,8 +44,11 @@ SLOW_WORKER = {
     "CELERY_CONCURRENCY": "3",
 }
 
-# The sandbox refuses the second card, and gives no answer for the third.
+# The sandbox refuses the second card, gives no answer for the third, and works on the last one for two seconds.
 CARD, REFUSED, UNKNOWN = "4111111111111111", "4000000000000002", "4000000000000119"
+PENDING = "4000000000000036"
+# What a payout says when nobody may send it any more.
+FORGOTTEN = "its key may be forgotten: whoever sends it again may pay twice"
 SALARIES = ("48250.00", "61900.00", "75000.00", "88430.50", "102600.00")
 PAYROLL = ("Salary for November", "Bonus for the third quarter", "Travel expenses, trade fair", "Holiday pay")
 SHOP = ("Refund of order 10427", "Prize of the autumn draw", "Refund of order 10391", "Cashback for October")
@@ -115,11 +118,21 @@ class Day:
         self.payroll.wait_for(self.send_salary(), "COMPLETED")
         self.shop.wait_for(self.refused[-1], "FAILED")
 
-    def leave_in_doubt(self) -> None:
-        """Stops the worker after four attempts at these payouts."""
-        for payout in [self.send_salary(UNKNOWN), self.send_salary(UNKNOWN)]:
+    def leave_open(self) -> None:
+        """Stops the worker after four attempts at some payouts, and while the provider works on others."""
+        self.forgotten = self.send_salary(UNKNOWN)
+        for payout in [self.forgotten, self.send_salary(UNKNOWN), self.send_salary(UNKNOWN)]:
             self.payroll.wait_for(payout, "PROCESSING", attempts=4)
+        for payout in [self.send_salary(PENDING), self.send_salary(PENDING)]:
+            self.payroll.wait_for(payout, "PROCESSING")
         self.service.stop(self.worker)
+
+    def forget(self) -> None:
+        """Lets one of them wait for a person. The sandbox itself remembers a key for a century."""
+        with self.service.database.connect() as connection:
+            connection.execute(
+                "UPDATE payouts_payout SET due_at = NULL, note = %s WHERE id = %s", (FORGOTTEN, self.forgotten)
+            )
 
     def spread(self) -> None:
         """Spreads the payouts over the 24 hours that the start page shows. They came within seconds."""
@@ -129,10 +142,13 @@ class Day:
             connection.execute("ALTER TABLE payouts_payout DISABLE TRIGGER USER")
             for payout, status in payouts:
                 hours = 0.5 if status == "PROCESSING" else self.chance.triangular(0.1, 23.5, 6)
+                if str(payout) == self.forgotten:
+                    hours = 26
                 move = {"by": timedelta(hours=hours), "id": payout}
                 connection.execute(
                     "UPDATE payouts_payout SET created_at = created_at - %(by)s, updated_at = updated_at - %(by)s,"
-                    " processed_at = processed_at - %(by)s WHERE id = %(id)s",
+                    " processed_at = processed_at - %(by)s, asked_at = asked_at - %(by)s,"
+                    " pending_since = pending_since - %(by)s WHERE id = %(id)s",
                     move,
                 )
                 connection.execute("UPDATE payouts_payoutchange SET at = at - %(by)s WHERE payout_id = %(id)s", move)
@@ -267,6 +283,8 @@ def look_around(office: BackOffice, corrected: str) -> None:
     office.fill(Gateway_reference="2711-88402")
     office.page.get_by_label("Completed").check()
     office.take("settle-unknown", 620, DIALOG_WIDTH)
+    office.open_first("stuck=waits")
+    office.take("waits", 640)
     office.open_first("status__exact=NEW")
     office.open_dialog("Cancel the payout", Reason="Order 10391 was refunded in cash.")
     office.take("cancel", 360, DIALOG_WIDTH)
@@ -314,7 +332,8 @@ def main() -> None:
         office.log_in(ACCOUNTANT)
         correct(office, day.refused[0])
         day.shop.wait_for(day.refused[0], "COMPLETED")
-        day.leave_in_doubt()
+        day.leave_open()
+        day.forget()
         day.spread()
         day.leave_in_flight()
         look_around(office, day.refused[0])

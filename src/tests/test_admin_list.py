@@ -16,6 +16,9 @@ from tests.back_office import (
     CARD,
     IN_DOUBT,
     LIST,
+    PENDING,
+    UNSENT,
+    WAITING,
     ids_in_list,
     make_payout_with_card_numbers,
     page_url,
@@ -90,12 +93,22 @@ def test_the_list_names_each_status_in_words(superuser):
 
 @pytest.mark.parametrize(
     ("status", "fields", "name"),
-    [(Status.PROCESSING, IN_DOUBT, "Outcome unknown"), (Status.NEW, {"deleted_at": Now()}, "Deleted")],
+    [
+        (Status.PROCESSING, {}, ("Processing", "В обработке")),
+        (Status.PROCESSING, IN_DOUBT, ("Outcome unknown", "Исход неизвестен")),
+        (Status.PROCESSING, PENDING, ("With the provider", "В работе у платёжного шлюза")),
+        (Status.PROCESSING, WAITING, ("Waits for a person", "Ждёт решения человека")),
+        (Status.PROCESSING, UNSENT, ("Not sent yet", "Ещё не отправлена")),
+        (Status.FAILED, {"failure_reason": "Returned: Closed."}, ("Returned", "Деньги возвращены")),
+        (Status.NEW, {"deleted_at": Now()}, ("Deleted", "Удалена")),
+    ],
 )
-def test_the_page_and_the_list_name_a_status_alike(superuser, status, fields, name):
+def test_the_page_and_the_list_name_a_state_alike_in_both_languages(superuser, status, fields, name):
     payout = make_payout(status, **fields)
-    for path in (LIST, page_url(payout)):
-        assert re.search(rf">\s*{name}\s*<", superuser.get(path).content.decode())
+    for language, text in zip(("en", "ru"), name, strict=True):
+        for path in (LIST, page_url(payout)):
+            page = superuser.get(path, headers={"Accept-Language": language}).content.decode()
+            assert re.search(rf">\s*{text}\s*<", page), (language, path)
 
 
 def test_no_status_filter_finds_a_deleted_payout(superuser):
@@ -110,6 +123,14 @@ def test_a_filter_finds_payouts_in_doubt(superuser):
     unknown, abandoned = make_payout(Status.PROCESSING, **IN_DOUBT), make_processing(lease_is_over=True)
     make_processing(lease_is_over=False)
     assert ids_in_list(superuser, "stuck=doubt") == {str(unknown.pk), str(abandoned.pk)}
+
+
+@pytest.mark.parametrize(("query", "found"), [("pending", 0), ("waits", 1), ("doubt", 2)])
+def test_a_filter_finds_the_payouts_of_a_stage(superuser, query, found):
+    payouts = [make_payout(Status.PROCESSING, **stage) for stage in (PENDING, WAITING, IN_DOUBT)]
+    make_processing(lease_is_over=False)
+    make_payout(Status.COMPLETED, note="HTTP 504")
+    assert ids_in_list(superuser, f"stuck={query}") == {str(payouts[found].pk)}
 
 
 def test_a_filter_finds_payouts_that_wait_too_long(superuser):

@@ -9,7 +9,18 @@ from django.db.models.functions import Now
 from payouts.admin.payout_page import CHANGES_SHOWN, EDITABLE
 from payouts.machine import Status
 from payouts.models import Payout
-from tests.back_office import CARD, IN_DOUBT, LIST, edit, make_payout_with_card_numbers, page_url, post_dialog, staff
+from tests.back_office import (
+    CARD,
+    IN_DOUBT,
+    LIST,
+    PENDING,
+    WAITING,
+    edit,
+    make_payout_with_card_numbers,
+    page_url,
+    post_dialog,
+    staff,
+)
 from tests.make import make_payout, row, short_id
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +32,7 @@ def test_the_page_shows_all_fields(superuser):
     # The page needs no link to a history, because it shows the history. "Save and continue" would only confuse.
     assert not [link for link in ("/history/", "_continue") if link in source]
     page = " ".join(re.sub("<.*?>", " ", html.unescape(source)).split())
-    for text in ('"holder": { "name": "ИВАН" }', "ref-7", f"{payout.pk}:1", f"{payout.processed_at:%H:%M}"):
+    for text in ('"holder": { "name": "ИВАН" }', "ref-7", str(payout.gateway_key), f"{payout.processed_at:%H:%M}"):
         assert text in page
     for label in ("Status", "What happens next", "Recipient details", "The gateway's key", "Caller", "Created"):
         assert label in page
@@ -47,7 +58,10 @@ def test_a_deleted_payout_cannot_be_edited(superuser):
         (Status.PROCESSING, {}, "A worker asks the gateway"),
         (Status.PROCESSING, IN_DOUBT, "Tries so far: 3. The last one: HTTP 504. The next one: 20"),
         (Status.PROCESSING, {"due_at": Now()}, "Tries so far: 1. The last one: —"),
+        (Status.PROCESSING, PENDING, "The provider has been working on it since 20"),
+        (Status.PROCESSING, WAITING, "No worker goes on with it: its key may be forgotten."),
         (Status.FAILED, {}, "unless somebody sends it back"),
+        (Status.FAILED, {"failure_reason": "Returned: Closed."}, "It was paid, and the money came back."),
         (Status.COMPLETED, {}, "Nothing."),
         (Status.NEW, {"deleted_at": Now()}, "It was deleted"),
     ],

@@ -6,9 +6,11 @@ from decimal import Decimal
 import pytest
 from django.db.models.functions import Now
 
+from payouts.gateways import paid
 from payouts.machine import Status
 from payouts.models import Payout
-from tests.make import REQUEST, URL, make_payout, row, url_of
+from tests.back_office import IN_DOUBT, PENDING, UNSENT, WAITING
+from tests.make import REQUEST, URL, make_payout, make_processing, row, short_id, url_of
 
 pytestmark = pytest.mark.django_db
 
@@ -193,3 +195,130 @@ def test_a_change_names_the_request_and_its_time(api, method, body):
     getattr(api, method)(url_of(payout), body, headers={"X-Request-ID": "req-1"})
     assert row(payout)["changed_by"] == "api req-1"
     assert row(payout)["updated_at"] > payout.updated_at
+
+
+# --- Settling what is open
+
+
+WORD = {"reason": "The provider's Ann says so."}
+OPEN = {"in doubt": IN_DOUBT, "pending": PENDING, "waits": WAITING, "not sent": UNSENT}
+
+
+def make_open(stage):
+    return make_payout(Status.PROCESSING, **OPEN[stage])
+
+
+def test_an_outcome_is_not_settled_if_a_worker_has_asked_again_since(api):
+    payout = make_open("in doubt")
+    before = row(payout)
+    stale = {"status": "FAILED", **WORD, "attempt": payout.attempt - 1}
+    assert api.patch(url_of(payout), stale).status_code == 409
+    assert row(payout) == before
+    assert api.patch(url_of(payout), {**stale, "attempt": payout.attempt}).status_code == 200
+
+
+@pytest.mark.parametrize("target", [Status.COMPLETED, Status.FAILED])
+@pytest.mark.parametrize("stage", OPEN)
+def test_an_open_outcome_can_be_settled_with_a_reason(api, stage, target):
+    payout = make_open(stage)
+    answer = api.patch(url_of(payout), {"status": target, **WORD})
+    assert (answer.status_code, answer.json()["status"]) == (200, target)
+    settled = row(payout)
+    assert (settled["status"], settled["note"], settled["attempt"]) == (target, WORD["reason"], payout.attempt + 1)
+    assert (settled["due_at"], settled["taken_at"], settled["processed_at"] is None) == (None, None, False)
+
+
+def test_the_history_says_why_an_open_outcome_was_settled(api):
+    payout = make_open("in doubt")
+    reason = {"reason": "Ann says that 4111 1111 1111 1111 got it."}
+    api.patch(url_of(payout), {"status": "COMPLETED", **reason}, headers={"X-Request-ID": "req-1"})
+    last = api.get(f"{url_of(payout)}history/").json()["results"][-1]
+    assert (last["changed_by"], last["changes"]["note"]) == ("api req-1", "Ann says that **** 1111 got it.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "failure_reason"),
+    [({}, WORD["reason"]), ({"failure_reason": ""}, WORD["reason"]), ({"failure_reason": "No card."}, "No card.")],
+)
+def test_an_open_outcome_that_is_settled_as_failed_has_a_reason_of_failure(api, fields, failure_reason):
+    payout = make_open("in doubt")
+    answer = api.patch(url_of(payout), {"status": "FAILED", **WORD, **fields}).json()
+    assert answer["failure_reason"] == failure_reason
+
+
+@pytest.mark.parametrize(("fields", "reference"), [({}, "ref-1"), ({"gateway_reference": "ref-2"}, "ref-2")])
+def test_a_settlement_keeps_the_reference_that_was_known(api, fields, reference):
+    payout = make_payout(Status.PROCESSING, **PENDING, gateway_reference="ref-1")
+    assert api.patch(url_of(payout), {"status": "COMPLETED", **WORD, **fields}).json()["gateway_reference"] == reference
+
+
+@pytest.mark.parametrize("reason", [{}, {"reason": ""}, {"reason": "  "}], ids=str)
+@pytest.mark.parametrize("stage", OPEN)
+def test_an_open_outcome_is_not_settled_without_a_reason(api, stage, reason):
+    payout = make_open(stage)
+    before = row(payout)
+    answer = api.patch(url_of(payout), {"status": "COMPLETED", **reason})
+    assert (answer.status_code, answer.json().keys()) == (400, {"reason"})
+    assert row(payout) == before
+
+
+@pytest.mark.parametrize("fields", [{}, IN_DOUBT, PENDING], ids=["new", "asked before", "pending"])
+def test_a_payout_that_a_worker_holds_is_not_settled(api, fields):
+    payout = make_payout(Status.PROCESSING, **{**fields, "taken_at": Now()})
+    before = row(payout)
+    assert_conflict(api, api.patch(url_of(payout), {"status": "COMPLETED", **WORD}), payout, before)
+
+
+def test_a_payout_whose_worker_is_gone_can_be_settled(api):
+    payout = make_processing(lease_is_over=True)
+    assert api.patch(url_of(payout), {"status": "COMPLETED", **WORD}).status_code == 200
+    assert not Payout.objects.finish(payout, paid(), by="a test")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"status": status} for status in ("NEW", "CANCELLED", "PROCESSING")),
+        *({"status": "COMPLETED", **fields} for fields in ({"amount": "1.00"}, {"comment": "x"}, {"user_id": 7})),
+        {"status": "COMPLETED", "failure_reason": "x"},
+        {"comment": "x"},
+        {"failure_reason": "x"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("stage", OPEN)
+def test_an_open_outcome_allows_nothing_but_a_settlement(api, stage, change):
+    payout = make_open(stage)
+    before = row(payout)
+    answer = api.patch(url_of(payout), {**change, **WORD})
+    assert (answer.status_code, answer.json()["allowed"]) == (409, ["COMPLETED", "FAILED"])
+    assert row(payout) == before
+
+
+def test_a_completed_payout_cannot_be_settled_again(api):
+    payout = make_payout(Status.COMPLETED)
+    before = row(payout)
+    assert_conflict(api, api.patch(url_of(payout), {"status": "FAILED", **WORD}), payout, before)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_reason_alone_changes_nothing(api, status):
+    payout = make_payout(status)
+    before = row(payout)
+    assert api.patch(url_of(payout), WORD).status_code == 200
+    assert row(payout) == before
+
+
+def test_a_change_of_status_may_have_a_reason(api):
+    payout = make_payout()
+    api.patch(url_of(payout), {"status": "CANCELLED", **WORD})
+    assert row(payout)["note"] == WORD["reason"]
+
+
+@pytest.mark.parametrize("reason", [7, None, "x" * 1001, "\0"], ids=short_id)
+def test_an_unusable_reason_is_refused(api, reason):
+    payout = make_open("in doubt")
+    before = row(payout)
+    answer = api.patch(url_of(payout), {"status": "COMPLETED", "reason": reason})
+    assert (answer.status_code, answer.json().keys()) == (400, {"reason"})
+    assert row(payout) == before

@@ -25,6 +25,7 @@ def update(payout, assignment, value):
         *(("comment", value) for value in ("a" * 1001, "💸" * 1001, None)),
         *(("failure_reason", value) for value in ("on a NEW one", None)),
         *(("gateway_reference", value) for value in ("a" * 256, None)),
+        *(("failure_code", value) for value in ("a" * 101, None)),
         *(("note", value) for value in ("a" * 1001, None)),
         *(("recipient_details", json.dumps(value)) for value in ({}, [], [1], "text", 1, True, None)),
         *(("recipient_details", json.dumps(value)) for value in (nest(33), {"a": [nest(31)]}, {"a": "x" * 16_384})),
@@ -79,6 +80,7 @@ def test_sql_may_leave_due_at_empty_or_set_where_the_status_allows_it(status, as
     [
         *(("amount", value) for value in ("0.01", "9999999999.99")),
         *(("comment", value) for value in ("", "💸" * 1000)),
+        ("failure_code", "💸" * 100),
         *(("recipient_details", json.dumps(value)) for value in (nest(32), {"a": "x" * 16_375}, {"a": [nest(30)]})),
     ],
     ids=short_id,

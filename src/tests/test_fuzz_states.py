@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from rest_framework.test import APIClient
 
 from payouts import tasks
-from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.gateways import returned, sandbox
 from payouts.machine import Status
 from payouts.models import Payout
 from tests.budget import EXAMPLES, SEED
@@ -22,13 +22,21 @@ pytestmark = pytest.mark.django_db
 
 MOVES_BY_HAND = {("NEW", "CANCELLED"), ("NEW", "COMPLETED"), ("NEW", "FAILED"), ("FAILED", "NEW")}
 MOVES = MOVES_BY_HAND | {("NEW", "PROCESSING"), ("PROCESSING", "COMPLETED"), ("PROCESSING", "FAILED")}
+MOVES |= {("COMPLETED", "FAILED")}
 MONEY = {"amount", "currency", "recipient_details", "user_id"}
-EXPECTED_STATUS = {REFUSED_NUMBER: "FAILED", UNKNOWN_NUMBER: "PROCESSING"}
+# By number: what the sandbox says when it is paid, and when it is looked up.
+SAYS_PAID, SAYS_REFUSED, SAYS_NOTHING = "COMPLETED", "FAILED", "PROCESSING"
+ANSWERS = {
+    sandbox.REFUSED_NUMBER: (SAYS_REFUSED, SAYS_REFUSED),
+    sandbox.UNKNOWN_NUMBER: (SAYS_NOTHING, SAYS_NOTHING),
+    sandbox.PENDING_PAID_NUMBER: (SAYS_NOTHING, SAYS_PAID),
+    sandbox.PENDING_REFUSED_NUMBER: (SAYS_NOTHING, SAYS_REFUSED),
+}
 
 money_fields = {
     "amount": st.integers(1, 10**12 - 1).map(lambda cents: f"{cents // 100}.{cents % 100:02}"),
     "currency": st.sampled_from(["RUB", "USD", "EUR"]),
-    "recipient_details": st.sampled_from(["4111111111111111", *EXPECTED_STATUS]).map(lambda number: {"number": number}),
+    "recipient_details": st.sampled_from(["4111111111111111", *sandbox.CARDS]).map(lambda number: {"number": number}),
     "user_id": st.none() | st.integers(-(2**63), 2**63 - 1),
 }
 requests = st.fixed_dictionaries(money_fields)
@@ -40,6 +48,7 @@ changes = st.fixed_dictionaries(
         "status": st.sampled_from(list(Status)).map(str),
         "failure_reason": st.just("Settled elsewhere."),
         "gateway_reference": st.just("elsewhere-1"),
+        "reason": st.just("Ann says so."),
     },
 )
 
@@ -51,30 +60,65 @@ class Model:
         self.id, self.request, self.key = identifier, request, key
         self.fields = {**request, "comment": "", "status": "NEW", "failure_reason": "", "gateway_reference": ""}
         self.fields["attempt"] = 0
-        self.is_deleted = self.lease_is_over = False
+        self.is_deleted = False
+        # Whether a worker holds it, whether a worker may take it (again), and whether its key was ever sent.
+        self.is_taken = self.is_due = self.was_asked = False
 
     @property
     def status(self):
         return self.fields["status"]
 
-    def allows(self, change):
-        target = change.get("status")
-        if not change:
-            return True
-        if self.status == "PROCESSING" or (target and (self.status, target) not in MOVES_BY_HAND):
-            return False
-        if change.keys() & MONEY and self.status != "NEW" and target != "NEW":
-            return False
-        if "failure_reason" in change and target != "FAILED":
-            return False
-        return "gateway_reference" not in change or target in ("COMPLETED", "FAILED")
+    @property
+    def is_open(self):
+        """Whether it can be settled on the provider's word."""
+        return self.status == "PROCESSING" and (self.is_due or not self.is_taken)
+
+    def expected_code(self, change):
+        target, names = change.get("status"), change.keys() - {"reason"}
+        if not names:
+            return 200
+        does_not_fit = ("failure_reason" in names and target != "FAILED") or (
+            "gateway_reference" in names and target not in ("COMPLETED", "FAILED")
+        )
+        if self.is_open and target in ("COMPLETED", "FAILED") and not names & {*MONEY, "comment"}:
+            return 409 if does_not_fit else 200 if "reason" in change else 400
+        is_illegal = self.status == "PROCESSING" or (target and (self.status, target) not in MOVES_BY_HAND)
+        is_too_late = names & MONEY and self.status != "NEW" and target != "NEW"
+        return 409 if does_not_fit or is_illegal or is_too_late else 200
+
+    @property
+    def allowed(self):
+        if self.status == "PROCESSING":
+            return {"COMPLETED", "FAILED"} if self.is_open else set()
+        return {target for source, target in MOVES_BY_HAND if source == self.status}
 
     def apply(self, change):
-        if change.get("status") == "NEW":
+        target = change.get("status")
+        if target == "NEW":
             self.fields |= {"failure_reason": "", "gateway_reference": ""}
-        if change.get("status") == "FAILED":
-            self.fields["failure_reason"] = "Refused by hand."
-        self.fields |= change
+            self.was_asked = False
+        if target == "FAILED":
+            self.fields["failure_reason"] = change.get("reason", "Refused by hand.")
+        if target and self.status == "PROCESSING":
+            # This fences off a worker that was frozen.
+            self.fields["attempt"] += 1
+        if target:
+            self.is_taken = self.is_due = False
+        self.fields |= {name: value for name, value in change.items() if name != "reason"}
+
+    def answer(self, number, *, is_first):
+        """Writes what the sandbox says of this number."""
+        says = ANSWERS.get(number, (SAYS_PAID, SAYS_PAID))[0 if is_first else 1]
+        self.is_taken = self.is_due = False
+        # It is kept as soon as the sandbox names it.
+        self.fields.pop("gateway_reference", None)
+        if self.status == "COMPLETED":
+            if number == sandbox.RETURNED_NUMBER:
+                reason = returned("The sandbox returns this card's money.").failure_reason
+                self.fields |= {"status": "FAILED", "failure_reason": reason}
+            return
+        self.fields["status"] = says
+        self.fields["failure_reason"] = "The sandbox refuses this card." if says == SAYS_REFUSED else ""
 
 
 class PayoutMachine(RuleBasedStateMachine):
@@ -115,11 +159,10 @@ class PayoutMachine(RuleBasedStateMachine):
     @rule(model=models, change=changes)
     def patch(self, model, change):
         answer = self.api.patch(f"{URL}{model.id}/", change)
-        is_allowed = model.allows(change)
-        assert answer.status_code == (404 if model.is_deleted else 200 if is_allowed else 409), answer.content
+        code = 404 if model.is_deleted else model.expected_code(change)
+        assert answer.status_code == code, answer.content
         if answer.status_code == 409:
-            allowed = {target for source, target in MOVES_BY_HAND if source == model.status}
-            assert (answer.json()["status"], set(answer.json()["allowed"])) == (model.status, allowed)
+            assert (answer.json()["status"], {*answer.json()["allowed"]}) == (model.status, model.allowed)
         if answer.status_code == 200:
             model.apply(change)
         self.check(model)
@@ -127,40 +170,51 @@ class PayoutMachine(RuleBasedStateMachine):
     @rule(model=models)
     def delete(self, model):
         answer = self.api.delete(f"{URL}{model.id}/")
-        assert answer.status_code == (404 if model.is_deleted else 409 if model.status == "PROCESSING" else 204)
+        is_refused = model.status == "PROCESSING" or model.is_taken
+        assert answer.status_code == (404 if model.is_deleted else 409 if is_refused else 204)
         model.is_deleted |= answer.status_code == 204
         self.check(model)
 
     @rule(target=claims, model=models)
     def take(self, model):
         payout = Payout.objects.claim(model.id, by="a test")
-        is_free = model.status == "NEW" or (model.status == "PROCESSING" and model.lease_is_over)
-        assert (payout is not None) == (is_free and not model.is_deleted)
+        assert (payout is not None) == ((model.status == "NEW" or model.is_due) and not model.is_deleted)
         if not payout:
             return multiple()
-        model.fields |= {"status": "PROCESSING", "attempt": model.fields["attempt"] + 1}
-        model.lease_is_over = False
+        model.fields["attempt"] += 1
+        if model.status == "NEW":
+            model.fields["status"] = "PROCESSING"
+        claim = model, payout, not model.was_asked
+        model.is_taken, model.is_due, model.was_asked = True, False, True
         self.check(model)
-        return model, payout
+        return claim
 
     @rule(model=models)
-    def die(self, model):
-        """The worker that holds the payout dies, and its lease runs out."""
+    def wait(self, model):
+        """The lease of a worker that died runs out, or the time comes to ask again."""
         long_ago = timezone.now() - timedelta(minutes=1)
-        count = Payout.objects.filter(pk=model.id, status=Status.PROCESSING).update(due_at=long_ago)
-        assert count == (model.status == "PROCESSING")
-        model.lease_is_over = bool(count)
+        waiting = Payout.objects.filter(pk=model.id, status__in=["PROCESSING", "COMPLETED"], due_at__isnull=False)
+        count = waiting.update(due_at=long_ago)
+        assert count or model.status != "PROCESSING"
+        model.is_due = bool(count)
+
+    @rule(model=models)
+    def notify(self, model):
+        """The provider says that something happened. That shortens no lease."""
+        key = Payout.objects.get(pk=model.id).gateway_key
+        hinted = Payout.objects.hint("sandbox", [key], by="a test")
+        can_be_asked = model.was_asked and model.status in ("PROCESSING", "COMPLETED") and not model.is_deleted
+        assert bool(hinted) == (can_be_asked and not model.is_taken and not model.is_due)
+        model.is_due |= bool(hinted)
+        self.check(model)
 
     @rule(claim=claims)
     def pay(self, claim):
         """Pays at any time after the claim. Meanwhile others may have claimed and finished the payout."""
-        model, payout = claim
+        model, payout, is_first = claim
         tasks.pay(payout)
-        if model.status == "PROCESSING" and model.fields["attempt"] == payout.attempt:
-            model.fields["status"] = EXPECTED_STATUS.get(payout.recipient_details["number"], "COMPLETED")
-            model.fields["failure_reason"] = "The sandbox refuses this card." if model.status == "FAILED" else ""
-            model.fields.pop("gateway_reference", None)
-            model.lease_is_over = False
+        if model.status == payout.status and model.fields["attempt"] == payout.attempt and model.is_taken:
+            model.answer(payout.recipient_details["number"], is_first=is_first)
         self.check(model)
 
     def teardown(self):

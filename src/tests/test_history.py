@@ -31,7 +31,7 @@ def test_the_history_shows_each_change(api):
         "api req-2",
         {"amount": "5.00"},
     )
-    assert claimed["changes"].keys() == {"status", "attempt", "due_at"}
+    assert claimed["changes"].keys() == {"status", "attempt", "due_at", "gateway"}
     assert finished["changes"].keys() == {"status", "gateway_reference", "processed_at", "due_at"}
     assert finished["changed_by"].startswith("worker")
 
@@ -68,13 +68,13 @@ def test_the_history_records_every_public_column():
            SET user_id = 8, amount = 2, currency = 'EUR', recipient_details = '{"iban": "x"}', comment = 'x',
                status = 'FAILED', failure_reason = 'x', gateway_reference = 'x', processed_at = now(), submission = 2,
                attempt = 2, deleted_at = now(), due_at = NULL, note = 'x', caller = 'x', idempotency_key = 'x',
-               external_id = 'x', failure_code = 'x', pay_at = now(), hold = 'x', gateway = 'x', gateway_key = 'x',
-               asked_at = now(), pending_since = now()
+               external_id = 'x', failure_code = 'x', pay_at = now(), hold = 'x', gateway = 'x',
+               gateway_key = gen_random_uuid(), asked_at = now(), pending_since = now()
          WHERE id = %s
     """
     execute(statement, payout.pk)
     recorded = {name for change in PayoutChange.objects.filter(operation="UPDATE") for name in change.changes}
-    internal = {"id", "created_at", "updated_at", "changed_by", "taken_at", "fingerprint"}
+    internal = {"id", "created_at", "updated_at", "changed_by", "taken_at", "asked_at", "fingerprint"}
     assert recorded == {field.column for field in Payout._meta.concrete_fields} - internal
 
 
@@ -103,3 +103,14 @@ def test_the_history_costs_one_query(api, django_assert_num_queries):
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
 def test_the_history_cannot_be_written(api, method):
     assert getattr(api, method)(f"{url_of(make_payout())}history/", {}).status_code == 405
+
+
+def test_a_row_that_sql_inserts_has_its_user_as_author(api):
+    execute(
+        "INSERT INTO payouts_payout (id, amount, currency, recipient_details, due_at)"
+        " VALUES (gen_random_uuid(), 1, 'RUB', '{\"a\": 1}', now())"
+    )
+    payout = Payout.objects.get()
+    assert payout.gateway_key
+    [change] = read_history(api, payout)
+    assert change["changed_by"] == f"sql {connection.settings_dict['USER']}"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from gunicorn.config import GracefulTimeout  # type: ignore[import-untyped]
 
-from payouts.recovery import THREADS
+from payouts.recovery import WATCHED
 from tests.local import ROOT
 from tests.servers import scratch
 
@@ -220,7 +220,10 @@ def test_the_manifests_set_only_settings_that_exist(manifests):
 
 def test_the_secret_contains_the_secrets(manifests):
     [secret] = manifests.of("Secret").values()
-    assert secret["data"].keys() == {"SECRET_KEY", "DB_PASSWORD", "CELERY_BROKER_URL", "PAYOUT_GATEWAY_TOKEN"}
+    assert secret["data"].keys() == {
+        *("SECRET_KEY", "DB_PASSWORD", "CELERY_BROKER_URL", "PAYOUT_GATEWAY_TOKEN"),
+        "PAYOUT_GATEWAY_NOTIFICATION_TOKEN",
+    }
 
 
 @pytest.mark.parametrize(
@@ -229,8 +232,8 @@ def test_the_secret_contains_the_secrets(manifests):
 )
 def test_the_settings_of_an_overlay_are_complete(overlay, gateway, warnings):
     check = (
-        "from django.core.management import call_command; from payouts.gateways import configured;"
-        "call_command('check', deploy=True); print(type(configured()).__name__)"
+        "from django.core.management import call_command; from payouts.gateways import routes;"
+        "call_command('check', deploy=True); print(*(type(route.gateway).__name__ for route in routes().values()))"
     )
     command = [sys.executable, ROOT / "src/manage.py", "shell", "--no-imports", "-c", check]
     run = subprocess.run(command, env=build(overlay).environment(), capture_output=True, text=True, check=False)
@@ -291,6 +294,6 @@ def test_postgresql_has_connections_for_all_pods(production):
         assert spec["strategy"]["rollingUpdate"]["maxSurge"] == surge
         assert spec["minReadySeconds"] >= spec["template"]["spec"]["terminationGracePeriodSeconds"]
     of_api = int(DEFAULTS["WEB_CONCURRENCY"]) * int(DEFAULTS["API_THREADS"])
-    of_worker = int(DEFAULTS["CELERY_CONCURRENCY"]) + 2 * THREADS
+    of_worker = int(DEFAULTS["CELERY_CONCURRENCY"]) + len(WATCHED)
     [api], [worker] = production.specs("HorizontalPodAutoscaler"), production.specs("ScaledObject")
     assert (api["maxReplicas"] + 2) * of_api + (worker["maxReplicaCount"] + 1) * of_worker <= 97

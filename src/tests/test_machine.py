@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from payouts import machine, statements
+from payouts.asking import OF_COMPLETED
 from payouts.machine import TRANSITIONS, Outcome, Status, Who
 from tests.local import ROOT
 from tests.make import make_payout, url_of
@@ -15,6 +16,7 @@ MOVES = {
     *(("PROCESSING", target) for target in ("COMPLETED", "FAILED")),
     *(("NEW", target) for target in ("CANCELLED", "COMPLETED", "FAILED")),
     ("FAILED", "NEW"),
+    ("COMPLETED", "FAILED"),
 }
 
 
@@ -27,15 +29,28 @@ def test_the_readme_shows_the_diagram():
     assert block == machine.diagram()
 
 
-def test_each_outcome_has_one_transition_and_one_statement():
-    assert {row.name for row in TRANSITIONS if row.name in Outcome} == set(statements.FINISH) == set(Outcome)
+@pytest.mark.parametrize(
+    ("status", "outcomes"), [(Status.PROCESSING, Outcome), (Status.COMPLETED, (*OF_COMPLETED, Outcome.BUSY))]
+)
+def test_each_outcome_has_one_transition_and_one_statement(status, outcomes):
+    names = [row.name for row in TRANSITIONS if row.name in Outcome and row.source == status]
+    assert sorted(names) == sorted(outcomes)
+    assert {name for name, source in statements.FINISH if source == status} == {*outcomes}
 
 
-def test_all_transitions_of_a_person_to_one_status_set_the_same_columns():
-    for who in (machine.PEOPLE, [Who.PROVIDERS_WORD]):
-        for target in Status:
-            rows = machine.transitions(target=target, who=who)
-            assert all(row.sets == rows[0].sets for row in rows)
+def test_only_the_return_of_the_money_changes_a_completed_payout():
+    rows = machine.transitions(source=Status.COMPLETED)
+    assert [(row.name, row.target) for row in rows if row.target != Status.COMPLETED] == [("returned", "FAILED")]
+    assert all("processed_at" not in row.sets for row in rows)
+
+
+def test_all_transitions_of_a_person_that_one_statement_makes_set_the_same_columns():
+    for target in Status:
+        rows = machine.transitions(target=target, who=machine.PEOPLE)
+        assert all(row.sets == rows[0].sets for row in rows)
+    for name in machine.names(machine.transitions(who=[Who.PROVIDERS_WORD])):
+        rows = machine.transitions(name)
+        assert all(row.sets == rows[0].sets for row in rows)
 
 
 @pytest.mark.django_db

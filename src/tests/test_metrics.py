@@ -1,16 +1,35 @@
 """The metrics of the API."""
 
+from datetime import timedelta
+
 import pytest
 from django.db.models import F
+from django.db.models.functions import Now
+from django.urls import get_resolver
 
+from payouts import gateways
+from payouts.gateways import sandbox
 from payouts.machine import Status
 from payouts.models import Payout
+from payouts.querysets import STAGES
+from payouts.tasks import process
+from tests.back_office import IN_DOUBT, PENDING, UNSENT, WAITING
+from tests.banks import BANK, http_options
 from tests.make import URL, make_payout, multiply, url_of
 
 pytestmark = pytest.mark.django_db
 
+OUTCOMES = {
+    sandbox.REFUSED_NUMBER: "refused",
+    sandbox.UNKNOWN_NUMBER: "unknown",
+    sandbox.PENDING_PAID_NUMBER: "pending",
+    sandbox.PENDING_REFUSED_NUMBER: "pending",
+}
+
 
 def read_metrics(api):
+    # The deployed API imports its URLs before it answers anything. They bring the metrics of the table.
+    get_resolver().url_patterns  # noqa: B018
     lines = api.get("/metrics", headers={"host": "10.0.0.7:8080"}).content.decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
@@ -40,6 +59,62 @@ def test_the_metrics_show_the_age_of_the_oldest_payout(api, status, hour):
     make_old_payout(status, hour)
     make_payout(status)
     assert 3600 < read_metrics(api)[f'payouts_oldest_seconds{{status="{status}"}}'] < 3700
+
+
+STAGE_FIELDS = {"WAITS": WAITING, "PENDING": PENDING, "DOUBT": IN_DOUBT, "UNSENT": UNSENT}
+
+
+def test_the_metrics_count_open_outcomes_by_stage(api, hour):
+    make_payout(Status.PROCESSING)
+    for number, fields in enumerate(STAGE_FIELDS.values(), start=1):
+        for _ in range(number):
+            make_payout(
+                Status.PROCESSING, **{"asked_at": Now() - number * hour, **fields}, created_at=Now() - number * hour
+            )
+        make_payout(Status.PROCESSING, **fields)
+    metrics = read_metrics(api)
+    for number, stage in enumerate(STAGE_FIELDS, start=1):
+        assert metrics[f'payouts_open{{stage="{stage}"}}'] == number + 1
+        assert 0 <= metrics[f'payouts_open_seconds{{stage="{stage}"}}'] - number * 3600 < 100
+
+
+def test_the_metrics_have_every_stage_from_the_beginning(api):
+    metrics = read_metrics(api)
+    assert {stage: metrics[f'payouts_open{{stage="{stage}"}}'] for stage in STAGES} == dict.fromkeys(STAGE_FIELDS, 0)
+
+
+def test_the_metrics_show_the_age_of_the_oldest_key_that_may_be_sent_again(api, hour):
+    make_payout(Status.PROCESSING, **IN_DOUBT, asked_at=Now() - hour)
+    make_payout(Status.PROCESSING, **IN_DOUBT, asked_at=Now() - 2 * hour, gateway="http.north")
+    # These are sent no more.
+    make_payout(Status.PROCESSING, **WAITING, asked_at=Now() - 3 * hour)
+    make_payout(Status.COMPLETED, asked_at=Now() - 3 * hour)
+    metrics = read_metrics(api)
+    for gateway, hours in (("sandbox", 1), ("http.north", 2)):
+        assert 0 <= metrics[f'payouts_asked_seconds{{gateway="{gateway}"}}'] - hours * 3600 < 100
+
+
+def test_the_metrics_show_how_long_each_gateway_remembers_a_key(api, settings, use_routes):
+    settings.PAYOUT_HTTP_GATEWAYS = {"http.north": http_options("http://127.0.0.1:1/", remembers=timedelta(hours=2))}
+    use_routes(RUB="http.north", others=BANK)
+    metrics = read_metrics(api)
+    assert metrics['payouts_gateway_remembers_seconds{gateway="http.north"}'] == 7200
+    assert metrics[f'payouts_gateway_remembers_seconds{{gateway="{BANK}"}}'] == 86_400
+
+
+def test_the_metrics_are_there_without_a_gateway(api, settings):
+    settings.PAYOUT_ROUTES = {}
+    gateways.routes.cache_clear()
+    assert 'payouts_in_flight{status="NEW"}' in read_metrics(api)
+
+
+@pytest.mark.parametrize("number", ["4111111111111111", *sandbox.CARDS])
+def test_the_metrics_count_attempts_by_outcome_and_gateway(api, number):
+    outcome = OUTCOMES.get(number, "paid")
+    name = f'payouts_attempts_total{{gateway="sandbox",outcome="{outcome}"}}'
+    before = read_metrics(api).get(name, 0)
+    process(str(make_payout(recipient_details={"number": number}).pk))
+    assert read_metrics(api)[name] == before + 1
 
 
 @pytest.mark.parametrize(

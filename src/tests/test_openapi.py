@@ -1,11 +1,13 @@
 """The OpenAPI document, its pages, and that the API does what the document says."""
 
+import logging
 import re
 
 import pytest
 from django.core.management import call_command
 from swagger_spec_validator.validator20 import validate_spec
 
+from payouts.gateways.sandbox import CARDS
 from payouts.machine import Status
 from payouts.models import TEXT_MAX_LENGTH, Currency
 from tests.local import ROOT
@@ -21,6 +23,11 @@ def document(client):
 
 def test_the_document_is_valid_swagger(document):
     validate_spec(document)
+
+
+def test_the_document_lists_the_cards_of_the_sandbox(document):
+    for number, becomes in CARDS.items():
+        assert f"* `{number}` {becomes}" in document["info"]["description"]
 
 
 METHODS = ("get", "post", "put", "patch", "delete")
@@ -99,6 +106,8 @@ def test_the_document_lists_the_headers(document):
 
 def test_the_committed_document_is_up_to_date(tmp_path, settings, monkeypatch):
     monkeypatch.setitem(settings.SWAGGER_SETTINGS, "SECURITY_REQUIREMENTS", None)
+    # The command switches off the log for good. This switches it on again.
+    monkeypatch.setattr(logging.root.manager, "disable", logging.NOTSET)
     fresh = tmp_path / "openapi.yaml"
     call_command("generate_swagger", fresh, format="yaml", url="http://localhost:8080")
     assert fresh.read_text() == (ROOT / "docs/openapi.yaml").read_text(), "run: make openapi"

@@ -7,11 +7,15 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from prometheus_client import REGISTRY
 
-from payouts import tasks
+from payouts import machine, tasks
+from payouts.gateways.sandbox import RETURNED_NUMBER
 from payouts.machine import Status
 from payouts.models import Payout, PayoutChange
+from payouts.recovery import WATCHED, pay_recovered
 from runtime import context
+from tests.back_office import IN_DOUBT, PENDING, WAITING
 from tests.make import make_payout, make_processing, multiply
 
 pytestmark = pytest.mark.django_db
@@ -67,8 +71,52 @@ def test_a_payout_that_recovery_pays_keeps_its_request_id(caplog):
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_recovery_leaves_a_payout_with_a_final_status(status):
     make_payout(status, created_at=seconds_ago(99))
-    assert Payout.objects.claim_due(Status.NEW, by="a test") is None
+    for which in (Status.NEW, Status.PROCESSING, Status.COMPLETED):
+        assert Payout.objects.claim_due(which, by="a test") is None
+
+
+def test_recovery_takes_a_completed_payout_of_which_somebody_has_hinted():
+    make_payout(Status.COMPLETED)
+    make_payout(Status.COMPLETED, due_at=Now() + timedelta(minutes=1))
+    hinted = make_payout(Status.COMPLETED, due_at=seconds_ago(1), recipient_details={"number": RETURNED_NUMBER})
+    payout = Payout.objects.claim_due(Status.COMPLETED, by="a test")
+    assert (payout.pk, payout.status, payout.attempt) == (hinted.pk, Status.COMPLETED, 2)
+    assert Payout.objects.claim_due(Status.COMPLETED, by="a test") is None
+    tasks.pay(payout)
+    assert Payout.objects.get(pk=hinted.pk).failure_reason.startswith("Returned: ")
+
+
+def test_recovery_takes_over_the_look_of_a_worker_that_died():
+    hour = timedelta(hours=1)
+    dead = make_payout(Status.COMPLETED, taken_at=Now() - hour, due_at=Now() - hour)
+    assert Payout.objects.claim_due(Status.COMPLETED, by="a test").pk == dead.pk
+
+
+def test_recovery_looks_for_each_status_that_can_be_due():
+    assert {status for statuses in WATCHED for status in statuses} == {*machine.sources(machine.transitions("claim"))}
+
+
+@pytest.mark.parametrize("stage", [PENDING, IN_DOUBT], ids=["pending", "in doubt"])
+def test_recovery_takes_an_open_payout_when_its_time_has_come(stage):
+    make_payout(Status.PROCESSING, **stage, due_at=Now() + timedelta(minutes=1))
+    due = make_payout(Status.PROCESSING, **stage, due_at=seconds_ago(1))
+    assert Payout.objects.claim_due(Status.PROCESSING, by="a test").pk == due.pk
     assert Payout.objects.claim_due(Status.PROCESSING, by="a test") is None
+
+
+def test_recovery_leaves_what_waits_for_a_person():
+    make_payout(Status.PROCESSING, **WAITING)
+    assert Payout.objects.claim_due(Status.PROCESSING, by="a test") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "number"), [({}, 1), ({"note": "HTTP 504"}, 0), ({"pending_since": Now()}, 0)], ids=str
+)
+def test_the_metrics_count_what_a_worker_took_and_said_nothing_of(fields, number):
+    make_payout(Status.PROCESSING, due_at=seconds_ago(1), **fields)
+    before = REGISTRY.get_sample_value("payouts_abandoned_total")
+    pay_recovered(Payout.objects.claim_due(Status.PROCESSING, by="a test"), Status.PROCESSING)
+    assert REGISTRY.get_sample_value("payouts_abandoned_total") == before + number
 
 
 def test_recovery_leaves_a_deleted_payout():
@@ -76,11 +124,12 @@ def test_recovery_leaves_a_deleted_payout():
     assert Payout.objects.claim_due(Status.NEW, by="a test") is None
 
 
-@pytest.mark.parametrize("status", [Status.NEW, Status.PROCESSING])
+@pytest.mark.parametrize("status", [Status.NEW, Status.PROCESSING, Status.COMPLETED])
 def test_recovery_reads_an_index_however_many_payouts_are_final(status):
     multiply(make_payout(Status.COMPLETED, created_at=seconds_ago(99)), 5000)
     make_payout(created_at=seconds_ago(30))
     make_processing(lease_is_over=True)
+    make_payout(Status.COMPLETED, due_at=seconds_ago(1))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE payouts_payout")
         with CaptureQueriesContext(connection) as queries:
@@ -88,5 +137,5 @@ def test_recovery_reads_an_index_however_many_payouts_are_final(status):
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS) {queries[0]['sql']}")
         plan = "\n".join(line for (line,) in cursor.fetchall())
     # With so few payouts, PostgreSQL may use either index.
-    assert re.search("using payout_by_(due|status) on", plan)
+    assert re.search("using payout_by_(due|status|hint) on", plan)
     assert "Seq Scan" not in plan

@@ -4,6 +4,7 @@ import os
 import re
 import runpy
 import socket
+from datetime import timedelta
 
 import pytest
 from django.db import connection
@@ -45,8 +46,8 @@ def refusal(monkeypatch, name, value):
         ("PAYOUT_GATEWAY_URL", "https://"),
         ("PAYOUT_GATEWAY_URL", "https://gateway.example.com\n"),
         ("PAYOUT_GATEWAY_URL", "https://gateway.example.com:99999"),
-        ("PAYOUT_GATEWAY_TOKEN", "known\n"),
-        ("PAYOUT_GATEWAY_TOKEN", "ключ"),
+        *(("PAYOUT_ROUTES", value) for value in ("http", "RUB:", "GBP:sandbox", "rub:sandbox", "RUB:sandbox,RUB:http")),
+        ("PAYOUT_ROUTE_CALLS", "0"),
         ("SANDBOX_DELAY", "21"),
     ],
 )
@@ -54,6 +55,72 @@ def test_an_unusable_setting_is_refused_in_one_line(monkeypatch, name, value):
     # With a DATABASE_URL the other settings of the database would not be read.
     monkeypatch.setenv("DATABASE_URL", "")
     assert re.fullmatch(f"The setting {name} cannot be used: .+", refusal(monkeypatch, name, value))
+
+
+@pytest.mark.parametrize("route", ["http", "http.north"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("URL", ""),
+        ("URL", "gateway.example.com"),
+        ("TOKEN", "known\n"),
+        ("TOKEN", "ключ"),
+        ("LOOKUP_URL", "gateway.example.com/{key}"),
+        ("LOOKUP_URL", "https://gateway.example.com/{id}"),
+        ("LOOKUP_URL", "https://gateway.example.com/{"),
+        *(("REMEMBERS", value) for value in ("0", "1e9", "a day")),
+        ("TIMEOUT", "0"),
+    ],
+)
+def test_an_unusable_setting_of_a_gateway_is_refused_in_one_line(monkeypatch, route, name, value):
+    prefix = "PAYOUT_GATEWAY_NORTH_" if route == "http.north" else "PAYOUT_GATEWAY_"
+    monkeypatch.setenv("PAYOUT_ROUTES", f"RUB:sandbox,*:{route}")
+    monkeypatch.setenv(f"{prefix}URL", "https://gateway.example.com")
+    assert re.fullmatch(
+        f"The setting {prefix}{name} cannot be used: .+", refusal(monkeypatch, f"{prefix}{name}", value)
+    )
+
+
+@pytest.mark.parametrize("remembers", ["59", "60"])
+def test_a_gateway_that_remembers_no_longer_than_a_lease_is_refused(monkeypatch, remembers):
+    monkeypatch.setenv("PAYOUT_GATEWAY", "http")
+    monkeypatch.setenv("PAYOUT_GATEWAY_URL", "https://gateway.example.com")
+    line = refusal(monkeypatch, "PAYOUT_GATEWAY_REMEMBERS", remembers)
+    assert line.startswith("The setting PAYOUT_GATEWAY_REMEMBERS cannot be used: ")
+
+
+def test_a_lease_has_room_for_the_slowest_gateway(monkeypatch):
+    monkeypatch.setenv("PAYOUT_ROUTES", "RUB:http.north,*:sandbox")
+    monkeypatch.setenv("PAYOUT_GATEWAY_NORTH_URL", "https://gateway.example.com")
+    line = refusal(monkeypatch, "PAYOUT_GATEWAY_NORTH_TIMEOUT", "31")
+    assert line.startswith("The setting PAYOUT_LEASE cannot be used: ")
+
+
+def test_each_gateway_has_settings_of_its_own(monkeypatch):
+    monkeypatch.setenv("PAYOUT_ROUTES", "RUB:http.north, EUR:tests.banks.Bank, *:http")
+    for prefix in ("PAYOUT_GATEWAY_", "PAYOUT_GATEWAY_NORTH_"):
+        monkeypatch.setenv(f"{prefix}URL", f"https://{prefix}")
+        monkeypatch.setenv(f"{prefix}LOOKUP_URL", f"https://{prefix}{{key}}")
+        monkeypatch.setenv(f"{prefix}TOKEN", prefix)
+    monkeypatch.setenv("PAYOUT_GATEWAY_NORTH_REMEMBERS", "3600")
+    read = runpy.run_path(SETTINGS_FILE)
+    assert read["PAYOUT_ROUTES"] == {"RUB": "http.north", "EUR": "tests.banks.Bank", "*": "http"}
+    options = read["PAYOUT_HTTP_GATEWAYS"]
+    assert [options[name]["token"] for name in ("http.north", "http")] == ["PAYOUT_GATEWAY_NORTH_", "PAYOUT_GATEWAY_"]
+    assert [options[name]["remembers"] / timedelta(hours=1) for name in ("http.north", "http")] == [1, 24]
+    assert options.keys() == {"http.north", "http"}
+
+
+def test_one_setting_is_the_route_of_all_currencies(monkeypatch):
+    monkeypatch.setenv("PAYOUT_ROUTES", "")
+    assert runpy.run_path(SETTINGS_FILE)["PAYOUT_ROUTES"] == {"*": "sandbox"}
+
+
+@pytest.mark.parametrize(("routes", "calls"), [("*:sandbox", 1000), ("RUB:tests.banks.Bank,*:sandbox", 3)])
+def test_where_there_are_several_routes_one_leaves_a_thread_to_the_others(monkeypatch, routes, calls):
+    monkeypatch.setenv("PAYOUT_ROUTES", routes)
+    monkeypatch.setenv("CELERY_CONCURRENCY", "4")
+    assert runpy.run_path(SETTINGS_FILE)["PAYOUT_ROUTE_CALLS"] == calls
 
 
 @pytest.mark.parametrize(("name", "scheme"), [("DATABASE_URL", "postgres"), ("CELERY_BROKER_URL", "amqp")])

@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 from prometheus_client import REGISTRY
 
-from payouts.gateways import paid, refused, unknown
+from payouts.gateways import paid, refused, sandbox, unknown
 from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
 from payouts.machine import Status
 from payouts.models import Payout
@@ -45,6 +45,53 @@ def test_a_worker_whose_lease_is_nearly_over_does_not_ask(settings):
 def test_a_refused_payout_fails_with_a_reason():
     payout = process_payout(recipient_details={"number": REFUSED_NUMBER})
     assert (payout.status, payout.failure_reason) == (Status.FAILED, "The sandbox refuses this card.")
+
+
+@pytest.mark.parametrize(
+    ("number", "first", "later"),
+    [
+        (sandbox.REFUSED_NUMBER, (Status.FAILED, ""), None),
+        (sandbox.UNKNOWN_NUMBER, (Status.PROCESSING, "DOUBT"), (Status.PROCESSING, "DOUBT")),
+        (sandbox.PENDING_PAID_NUMBER, (Status.PROCESSING, "PENDING"), (Status.COMPLETED, "")),
+        (sandbox.PENDING_REFUSED_NUMBER, (Status.PROCESSING, "PENDING"), (Status.FAILED, "")),
+        (sandbox.RETURNED_NUMBER, (Status.COMPLETED, ""), (Status.FAILED, "")),
+    ],
+)
+def test_each_card_of_the_sandbox_goes_its_way(number, first, later):
+    def state():
+        return Payout.objects.with_stage().values_list("status", "stage").get(pk=payout.pk)
+
+    payout = process_payout(recipient_details={"number": number})
+    assert state() == first
+    if later:
+        Payout.objects.filter(pk=payout.pk).update(due_at=Now() - timedelta(seconds=1))
+        process(str(payout.pk))
+        assert state() == later
+
+
+@pytest.mark.parametrize(
+    ("number", "level", "message"),
+    [
+        ("4111111111111111", "INFO", "finished"),
+        (REFUSED_NUMBER, "INFO", "finished"),
+        (sandbox.PENDING_PAID_NUMBER, "INFO", "the provider works on it"),
+        (UNKNOWN_NUMBER, "WARNING", "outcome unknown: the sandbox does not say"),
+    ],
+)
+def test_the_log_says_what_an_attempt_came_to(caplog, number, level, message):
+    with caplog.at_level("INFO", "payouts.tasks"):
+        payout = process_payout(recipient_details={"number": number})
+    [record] = [record for record in caplog.records if record.name == "payouts.tasks"]
+    assert (record.levelname, record.message) == (level, message)
+    assert (record.fields["payout"], record.fields["gateway"], record.fields["attempt"]) == (payout.pk, "sandbox", 1)
+    assert ("again_in" in record.fields) == (payout.status == Status.PROCESSING)
+
+
+def test_the_log_says_that_money_came_back(caplog):
+    payout = make_payout(Status.COMPLETED, recipient_details={"number": sandbox.RETURNED_NUMBER})
+    Payout.objects.filter(pk=payout.pk).update(due_at=Now() - timedelta(seconds=1))
+    process(str(payout.pk))
+    assert "the money came back: Returned: The sandbox returns this card's money." in caplog.text
 
 
 def test_a_setting_makes_the_sandbox_refuse_at_random(settings):

@@ -11,7 +11,7 @@ from unfold.decorators import action
 
 from payouts import machine
 from payouts.admin.forms import OVERTAKEN, ReasonForm, RetryForm, SettleForm
-from payouts.admin.states import DOUBT, state
+from payouts.admin.states import DOUBT, PENDING, UNSENT, WAITS, state
 from payouts.bell import announce
 from payouts.machine import Status, Transition, Who
 from payouts.models import Payout
@@ -21,12 +21,15 @@ from runtime.requests import author
 WORDS: dict[str, tuple[Any, Any, str]] = {
     "settle_doubt": (
         _("Settle the unknown outcome"),
-        _(
-            "Only with the gateway's word for it: what it has paid and you call failed may be paid twice."
-            " A worker may be asking at this moment."
-        ),
+        _("Only with the gateway's word for it: what it has paid and you call failed may be paid twice."),
         "gavel",
     ),
+    "send_again": (
+        _("Send it again"),
+        _("Only with the gateway's word that it has booked nothing under this key: otherwise it is paid twice."),
+        "send",
+    ),
+    "look": (_("Ask whether it came back"), _("A worker asks the gateway, and pays nothing."), "search"),
     "settle": (_("Settle by hand"), _("It was paid or refused elsewhere; no worker pays it."), "gavel"),
     "retry": (
         _("Send back to NEW"),
@@ -38,27 +41,42 @@ WORDS: dict[str, tuple[Any, Any, str]] = {
     ),
     "cancel": (_("Cancel the payout"), _("It is never paid."), "block"),
 }
-FORMS = {Status.NEW: RetryForm, Status.CANCELLED: ReasonForm}
+
+
+# What a dialog remembers of the payout.
+SEEN = ("key", "attempt")
+# Which verb of the queryset makes the transition.
+VERBS: dict[str, Any] = {
+    "settle_doubt": Payout.objects.settle_doubt,
+    "send_again": Payout.objects.send_again,
+    "look": Payout.objects.look_again,
+}
+# What is offered of a PROCESSING one. All else follows from the table of the machine.
+OF_STAGE = {
+    WAITS: ("settle_doubt", "send_again"),
+    DOUBT: ("settle_doubt",),
+    PENDING: ("settle_doubt",),
+    UNSENT: ("settle_doubt",),
+}
 
 
 def offered(payout: Payout) -> tuple[str, ...]:
     """The transitions that a person may make of it now."""
-    code = state(payout)[0]
-    if code == DOUBT:
-        return machine.names(machine.transitions(source=payout.status, who=[Who.PROVIDERS_WORD]))
-    # What was deleted has no code.
-    return machine.names(machine.transitions(source=code, who=machine.PEOPLE)) if code else ()
+    if payout.deleted_at or payout.status == Status.PROCESSING:
+        return OF_STAGE.get(state(payout)[0], ())
+    rows = machine.transitions(source=payout.status, who=[*machine.PEOPLE, Who.PROVIDERS_WORD])
+    return machine.names(row for row in rows if row.name != "look" or payout.gateway)
 
 
 def dialog(name: str) -> Any:
     """A button that asks for a reason, and for the outcome if there are several, and makes one guarded UPDATE."""
     rows = [row for row in machine.transitions(name) if row.who != Who.WORKER]
     title, warning, icon = WORDS[name]
-    form = FORMS.get(rows[0].target, ReasonForm) if len(rows) == 1 else SettleForm
+    form_class = SettleForm if len(rows) > 1 else RetryForm if name == "retry" else ReasonForm
 
     def act(self: Any, request: HttpRequest, form: ReasonForm, object_id: str) -> HttpResponse:
         payout = self.get_object(request, object_id)
-        if payout and payout.key == form.cleaned_data["key"] and make(rows, payout, form, author(request)):
+        if payout and str(payout.gateway_key) == form.cleaned_data["key"] and make(rows, payout, form, author(request)):
             messages.success(request, _("Done. The history names you and your reason."))
         else:
             messages.error(request, OVERTAKEN)
@@ -67,20 +85,26 @@ def dialog(name: str) -> Any:
         return HttpResponse(headers={"HX-Redirect": page}) if "HX-Request" in request.headers else redirect(page)
 
     act.__name__ = name
-    window = {"title": title, "description": warning, "form_class": form, "form_submit_text": title}
+    window = {"title": title, "description": warning, "form_class": form_class, "form_submit_text": title}
     permissions = ["view", "change" if rows[0].who == Who.PERSON else "settle"]
     return action(description=title, dialog=window, permissions=permissions, icon=icon)(act)
 
 
 def make(rows: list[Transition], payout: Payout, form: ReasonForm, by: str) -> bool:
-    """Makes the transition, if the payout still is as the person has seen it."""
-    values = {name: form.cleaned_data[name] for name in form.base_fields if not name.startswith("_") and name != "key"}
+    """Makes the transition, unless the payout has got another key or another attempt since the dialog was opened."""
     # What is left empty stays as it was.
-    fields = {"status": rows[0].target} | {name: value for name, value in values.items() if value not in ("", None)}
-    change = Payout.objects.settle_doubt if rows[0].who == Who.PROVIDERS_WORD else Payout.objects.change
-    if not change(payout.pk, fields, by=by, submission=payout.submission):
+    fields = {
+        name: form.cleaned_data[name]
+        for name in form.base_fields
+        if name not in SEEN and not name.startswith("_") and form.cleaned_data[name] not in ("", None)
+    }
+    if rows[0].source != rows[0].target:
+        # Where there are several, the person has chosen one in the form.
+        fields.setdefault("status", rows[0].target)
+    verb = VERBS.get(rows[0].name, Payout.objects.change)
+    if not verb(payout.pk, fields, by=by, submission=payout.submission, attempt=form.cleaned_data["attempt"]):
         return False
-    if fields["status"] == Status.NEW:
+    if rows[0].name in ("retry", "send_again", "look"):
         announce(payout)
     return True
 
@@ -88,6 +112,8 @@ def make(rows: list[Transition], payout: Payout, form: ReasonForm, by: str) -> b
 class Dialogs:
     actions_detail = tuple(WORDS)
     settle_doubt = dialog("settle_doubt")
+    send_again = dialog("send_again")
+    look = dialog("look")
     settle = dialog("settle")
     retry = dialog("retry")
     cancel = dialog("cancel")

@@ -15,7 +15,7 @@ from payouts.models import AMOUNT_MIN, Payout
 from runtime.cards import mask_text
 from runtime.rest import read_json
 
-OVERTAKEN = _("Nothing was changed: a worker or somebody else has changed the payout meanwhile. Open its page anew.")
+OVERTAKEN = _("Nothing was changed: a worker has the payout in hand, or it was changed meanwhile. Open its page anew.")
 KEY = _("The gateway's key")
 SHORT = UnfoldAdminTextareaWidget(attrs={"rows": 3})
 column: Any = Payout._meta.get_field
@@ -65,16 +65,19 @@ class PayoutForm(forms.ModelForm):
 
 
 class ReasonForm(BaseDialogForm):
-    # What the gateway says of one key says nothing of the next one, which it may have got meanwhile.
+    # What the gateway says of one key says nothing of the next one. And before another attempt it may have said nothing
+    # of what that attempt has sent.
     key = forms.CharField(widget=forms.HiddenInput)
+    attempt = forms.IntegerField(widget=forms.HiddenInput)
     note = column("note").formfield(form_class=TextField, label=_("Reason"), widget=SHORT)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         try:
-            self.initial["key"] = Payout.objects.get(pk=self.object_id).key
+            payout = Payout.objects.get(pk=self.object_id)
         except (Payout.DoesNotExist, ValidationError) as error:
             raise Http404 from error
+        self.initial |= {"key": payout.gateway_key, "attempt": payout.attempt}
 
     def clean_note(self) -> str:
         return mask_text(self.cleaned_data["note"])

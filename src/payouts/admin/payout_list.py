@@ -37,10 +37,21 @@ class StuckFilter(RadioFilter):
     parameter_name = "stuck"
 
     def lookups(self, request: Any, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("doubt", _("Outcome unknown")), ("late", _("New for more than a minute"))]
+        return [
+            ("doubt", _("Outcome unknown")),
+            ("waits", _("Waits for a person")),
+            ("pending", _("With the provider")),
+            ("late", _("New for more than a minute")),
+        ]
 
     def queryset(self, request: Any, queryset: Any) -> Any:
-        return {"doubt": queryset.in_doubt(), "late": queryset.overdue()}.get(self.value(), queryset)
+        stuck = {
+            "doubt": queryset.in_doubt(),
+            "waits": queryset.waiting_for_person(),
+            "pending": queryset.pending(),
+            "late": queryset.overdue(),
+        }
+        return stuck.get(self.value(), queryset)
 
 
 class StatusFilter(ChoicesCheckboxFilter):
@@ -104,7 +115,7 @@ class PayoutList:
         return mask_text(payout.comment)[:COMMENT_SHOWN]
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).with_doubt()  # type: ignore[misc]
+        return super().get_queryset(request).with_stage()  # type: ignore[misc]
 
     def lookup_allowed(self, lookup: str, *args: Any) -> bool:
         # Otherwise one could ask, digit by digit, for what is not shown.

@@ -23,7 +23,7 @@ from runtime.cards import mask
 from runtime.requests import author
 
 EDITABLE = (*MONEY, "comment")
-SHOWN = (*EDITABLE, "failure_reason", "gateway_reference", "note", "attempt")
+SHOWN = (*EDITABLE, "failure_reason", "failure_code", "gateway", "gateway_reference", "note", "attempt")
 CHANGES_SHOWN = 200
 
 
@@ -46,7 +46,7 @@ class PayoutPage:
 
     @display(description=KEY)
     def key(self, payout: Payout) -> str:
-        return payout.key
+        return str(payout.gateway_key)
 
     @display(description=_("what happens next"))
     def outlook(self, payout: Payout) -> str:

@@ -36,7 +36,7 @@ class PayoutQuery(BuiltOnce):
     ordering = serializers.ChoiceField(ORDERINGS, help_text="By this, then by id; `-created_at` unless said otherwise.")
 
     def get_fields(self) -> dict[str, serializers.Field]:
-        """None is required, and an empty one is none."""
+        """All are optional, and an empty one counts as absent."""
         fields = super().get_fields()
         for field in fields.values():
             field.required = False

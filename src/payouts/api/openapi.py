@@ -13,10 +13,12 @@ from payouts import machine
 from payouts.api.filters import PayoutQuery
 from payouts.api.serializers import PayoutSerializer
 from payouts.api.views import TO_READ
+from payouts.gateways.sandbox import CARDS
 from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, IDEMPOTENCY_KEY_MAX_LENGTH, Payout
 from runtime.rest import MAX_BODY_BYTES
 
-DESCRIPTION = """
+SANDBOX = "\n".join(f"* `{number}` {becomes}" for number, becomes in CARDS.items())
+DESCRIPTION = f"""
 Takes payout requests, keeps them, pays each one exactly once in the background.
 
 1. `POST /api/v1/payouts/` answers 201 with the payout, which is `NEW`.
@@ -25,7 +27,13 @@ Takes payout requests, keeps them, pays each one exactly once in the background.
    While the gateway's answer is unknown it stays `PROCESSING` and is asked about again.
 3. Follow it with `GET` at its `Location`, every second or so, while it is `NEW` or `PROCESSING`;
    all that happened to it is in its `history/`.
-4. A `FAILED` one is paid again by a `PATCH` with `{"status": "NEW"}`, corrected in the same request if need be.
+4. A `FAILED` one is paid again by a `PATCH` with `{{"status": "NEW"}}`, corrected in the same request if need be.
+
+Where the service runs with its sandbox, nobody is paid, and the `number` of the `recipient_details` decides:
+
+{SANDBOX}
+
+Any other one is paid.
 
 Say who you are by `Authorization: Token …`; whoever runs the service makes you a token and shows it once.
 

@@ -6,7 +6,7 @@ from django.db import models
 from rest_framework import serializers
 
 from payouts.machine import MONEY
-from payouts.models import OUTCOME, TIMES, Payout, PayoutChange
+from payouts.models import RESULT, TEXT_MAX_LENGTH, TIMES, Payout, PayoutChange
 from runtime.rest import BuiltOnce, PlainDecimalField, PlainIntegerField, PlainTextField, UTCField
 
 
@@ -20,8 +20,8 @@ class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
 
     class Meta:
         model = Payout
-        fields = ("id", *MONEY, "comment", *OUTCOME, "attempt", *TIMES)
-        read_only_fields: tuple[str, ...] = OUTCOME
+        fields: tuple[str, ...] = ("id", *MONEY, "comment", *RESULT, "attempt", *TIMES)
+        read_only_fields: tuple[str, ...] = RESULT
         # REST framework looks for unique constraints at each request; PostgreSQL checks ours.
         validators: tuple[Any, ...] = ()
 
@@ -32,7 +32,17 @@ class PayoutPutSerializer(PayoutSerializer):
 
 
 class PayoutPatchSerializer(PayoutPutSerializer):
+    reason = PlainTextField(
+        write_only=True, required=False, max_length=TEXT_MAX_LENGTH, help_text="Why the status is changed."
+    )
+
+    # The attempt that the caller has seen.
+    attempt = PlainIntegerField(
+        required=False, min_value=0, help_text="Nothing is changed if a worker has made another attempt since this one."
+    )
+
     class Meta(PayoutPutSerializer.Meta):
+        fields: tuple[str, ...] = (*PayoutPutSerializer.Meta.fields, "reason")
         extra_kwargs = {name: {"required": False} for name in MONEY}
 
 

@@ -15,9 +15,10 @@ from payouts.api.filters import PayoutQuery
 from payouts.api.pagination import PayoutPagination
 from payouts.api.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
 from payouts.bell import announce
-from payouts.machine import Status
+from payouts.machine import PAID_OR_REFUSED, Status
 from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange
 from payouts.querysets import fingerprint
+from runtime.cards import mask_text
 from runtime.requests import author
 from runtime.rest import ApiError, Negotiation
 
@@ -25,6 +26,13 @@ from runtime.rest import ApiError, Negotiation
 TO_READ = ("payouts.view_payout", "payouts.view_card_numbers")
 TO_CHANGE = (*TO_READ, "payouts.change_payout", "payouts.settle_payout")
 IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
+
+
+def is_settlement(fields: dict[str, Any]) -> bool:
+    allowed = {"status", "note", "gateway_reference"}
+    if fields.get("status") == Status.FAILED:
+        allowed.add("failure_reason")
+    return fields.get("status") in PAID_OR_REFUSED and fields.keys() <= allowed
 
 
 class PayoutViewSet(ModelViewSet[Payout]):
@@ -58,6 +66,10 @@ class PayoutViewSet(ModelViewSet[Payout]):
     `COMPLETED` or `FAILED` say that somebody settled it elsewhere, with a `gateway_reference` or `failure_reason` if
     there is one. `NEW` pays it again, with the other fields corrected in the same request. Look before you repeat that:
     the first request may have done it, and the payout be `FAILED` again by now.
+
+    A `PROCESSING` one whose outcome is open, and which no worker has in hand, is settled as `COMPLETED` or `FAILED`
+    with a `reason`: who at the provider said what became of it. What was paid and is called failed may be paid twice.
+    So send the `attempt` of which the provider spoke, too: if a worker has asked again since, nothing is changed.
 
     Anything else is a 409 that says what is allowed now, and nothing is changed.
 
@@ -124,14 +136,34 @@ class PayoutViewSet(ModelViewSet[Payout]):
         # PATCH comes here, too: REST framework's `partial_update` calls it.
         change = self.get_serializer(data=request.data)
         change.is_valid(raise_exception=True)
-        fields = change.validated_data
+        fields = dict(change.validated_data)
+        if not fields.keys() - {"reason", "attempt"}:
+            # These alone change nothing.
+            fields = {}
+        if "status" not in fields:
+            fields.pop("reason", None)
         # The guarded UPDATE comes first: what a read said before it could be wrong by then.
-        if fields and not Payout.objects.change(kwargs["pk"], fields, by=author(request)):
+        if fields and not self.make(kwargs["pk"], fields, author(request)):
             return self.conflict()
         payout = self.get_object()
         if fields.get("status") == Status.NEW:
             announce(payout)
         return Response(PayoutSerializer(payout).data)
+
+    def make(self, pk: UUID, fields: dict[str, Any], by: str) -> bool:
+        """Makes the change that the payout's status allows; or settles its open outcome, on the provider's word."""
+        reason = fields.pop("reason", "")
+        if reason:
+            fields["note"] = mask_text(reason)
+        seen = {"attempt": fields.pop("attempt")} if "attempt" in fields else {}
+        if Payout.objects.change(pk, fields, by=by, **seen):
+            return True
+        if not is_settlement(fields) or not Payout.objects.to_settle().filter(pk=pk).exists():
+            return False
+        if not reason:
+            error = _("The outcome is open: say who told you what became of it.")
+            raise exceptions.ValidationError({"reason": [error]})
+        return Payout.objects.settle_doubt(pk, fields, by=by, **seen)
 
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         removed = Payout.objects.remove(kwargs["pk"], by=author(request))
@@ -140,8 +172,10 @@ class PayoutViewSet(ModelViewSet[Payout]):
     def conflict(self) -> Response:
         payout = self.get_object()
         detail = _("A payout that is %(status)s does not allow this.") % {"status": payout.status}
-        allowed = machine.targets(machine.transitions(source=payout.status, who=machine.PEOPLE))
-        return Response({"detail": detail, "status": payout.status, "allowed": allowed}, 409)
+        rows = machine.transitions(source=payout.status, who=machine.PEOPLE)
+        if Payout.objects.to_settle().filter(pk=payout.pk).exists():
+            rows = machine.transitions("settle_doubt")
+        return Response({"detail": detail, "status": payout.status, "allowed": machine.targets(rows)}, 409)
 
     @action(detail=True, suffix="List", serializer_class=ChangeSerializer)
     def history(self, request: Request, pk: UUID) -> Response:

@@ -1,48 +1,164 @@
-"""The one call outside: who moves the money, and what they may answer."""
+"""The calls outside: who moves the money, what they may answer, and which of them is asked."""
 
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from functools import cache
 from typing import Protocol
+from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
 from payouts.machine import Answer, Outcome
-from payouts.models import REFERENCE_MAX_LENGTH, TEXT_MAX_LENGTH, Payout
+from payouts.models import FAILURE_CODE_MAX_LENGTH, REFERENCE_MAX_LENGTH, RETURNED_PREFIX, TEXT_MAX_LENGTH, Payout
 from runtime.cards import mask_text
 
-CLASSES = {"http": "payouts.gateways.http.HTTPGateway", "sandbox": "payouts.gateways.sandbox.SandboxGateway"}
+# A route is called by its kind, by its kind and a name of its own ("http.north"), or by the dotted path of a class.
+KINDS = {"http": "payouts.gateways.http.HTTPGateway", "sandbox": "payouts.gateways.sandbox.SandboxGateway"}
+PENDING_SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300, 900, 3600))
+# After so many calls in a row without a word, a route is asked by one call at a time until it answers again.
+SILENT_CALLS = 3
 
 
 def paid(reference: str = "") -> Answer:
-    return Answer(Outcome.PAID, gateway_reference=printable(reference)[:REFERENCE_MAX_LENGTH])
+    return Answer(Outcome.PAID, gateway_reference=short(reference, REFERENCE_MAX_LENGTH))
 
 
-def refused(reason: str) -> Answer:
-    return Answer(Outcome.REFUSED, failure_reason=mask_text(printable(reason))[:TEXT_MAX_LENGTH] or "Refused.")
+def refused(reason: str, code: str = "", reference: str = "") -> Answer:
+    return failed(Outcome.REFUSED, reason or "Refused.", code, reference)
 
 
-def unknown(doubt: str) -> Answer:
+def returned(reason: str, code: str = "", reference: str = "") -> Answer:
+    return failed(Outcome.RETURNED, f"{RETURNED_PREFIX}{reason or 'no reason'}", code, reference)
+
+
+def failed(outcome: Outcome, reason: str, code: str, reference: str) -> Answer:
+    return Answer(
+        outcome,
+        gateway_reference=short(reference, REFERENCE_MAX_LENGTH),
+        failure_reason=short(mask_text(reason), TEXT_MAX_LENGTH),
+        failure_code=short(mask_text(code), FAILURE_CODE_MAX_LENGTH),
+    )
+
+
+def pending(reference: str = "") -> Answer:
+    """The provider works on it. The outcome comes by a look-up or a notification."""
+    return Answer(Outcome.PENDING, gateway_reference=short(reference, REFERENCE_MAX_LENGTH))
+
+
+def unknown(doubt: str, reference: str = "") -> Answer:
     """It may have paid. The payout stays PROCESSING and is asked about again: FAILED could pay it twice."""
-    return Answer(Outcome.UNKNOWN, note=mask_text(printable(doubt))[:TEXT_MAX_LENGTH] or "No reason.")
+    return noted(Outcome.UNKNOWN, doubt, reference)
 
 
-def printable(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+def absent(why: str) -> Answer:
+    """Certainly nothing was executed, so it may be sent again, with the same key."""
+    return noted(Outcome.ABSENT, why)
+
+
+def waits(why: str) -> Answer:
+    """Only a person can go on."""
+    return noted(Outcome.WAITS, why)
+
+
+def noted(outcome: Outcome, note: str, reference: str = "") -> Answer:
+    note = short(mask_text(note), TEXT_MAX_LENGTH) or "No reason."
+    return Answer(outcome, gateway_reference=short(reference, REFERENCE_MAX_LENGTH), note=note)
+
+
+def short(text: str, length: int) -> str:
+    printable = text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
+    return printable[:length]
+
+
+BUSY = Answer(Outcome.BUSY, note="enough calls are asking this provider already")
 
 
 class Gateway(Protocol):
+    """What a class of one's own must be. `docs/gateways.md` has an example."""
+
+    # How long a repeated key is certainly not a second payment.
+    remembers: timedelta
+    # Whether `look` can say anything. Without it a submission that was sent is sent again, with its key.
+    can_look: bool
+    # Whether "paid" is said again when asked: then it need not wait for the disk.
+    repeats_paid: bool
+    pending_schedule: Sequence[timedelta]
+
     def pay(self, payout: Payout) -> Answer:
-        """Pays once, however often it is called with the same payout and submission."""
+        """Sends it under `payout.gateway_key`, unless `payout.deadline` or `payout.send_before` is over."""
+
+    def look(self, payout: Payout) -> Answer:
+        """Says what became of it, by reference or by key, before `payout.deadline`."""
+
+    def named(self, request: HttpRequest) -> Iterable[UUID]:
+        """The keys that a notification is about. Raises PermissionDenied for one that it cannot trust."""
+
+
+class Route:
+    """One account at one provider, for ever: how long it is waited for, and by how many calls at a time."""
+
+    def __init__(self, name: str, gateway: Gateway) -> None:
+        for attribute in ("remembers", "can_look", "repeats_paid", "pending_schedule", "pay", "look", "named"):
+            if not hasattr(gateway, attribute):
+                raise ImproperlyConfigured(f"The setting PAYOUT_ROUTES cannot be used: {name} has no {attribute}")
+        self.name, self.gateway = name, gateway
+        self.timeout: float = getattr(gateway, "timeout", settings.PAYOUT_GATEWAY_TIMEOUT)
+        if settings.PAYOUT_LEASE.total_seconds() < 2 * self.timeout:
+            raise ImproperlyConfigured(
+                f"The setting PAYOUT_LEASE cannot be used: it is shorter than twice {name} takes"
+            )
+        if gateway.remembers <= settings.PAYOUT_LEASE:
+            raise ImproperlyConfigured(
+                f"The setting PAYOUT_LEASE cannot be used: {name} may forget a key before the lease is over"
+            )
+        self.lock = threading.Lock()
+        self.calls = self.silent_calls = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[Answer | None]:
+        """Room for one call, or the answer that there is none. A provider that is away is asked by one at a time."""
+        with self.lock:
+            is_away = self.silent_calls >= SILENT_CALLS
+            has_room = self.calls < (1 if is_away else settings.PAYOUT_ROUTE_CALLS)
+            self.calls += has_room
+        try:
+            yield None if has_room else absent("the provider is away") if is_away else BUSY
+        finally:
+            with self.lock:
+                self.calls -= has_room
+
+    def watch(self, answer: Answer, seconds: float) -> None:
+        """Counts the calls in a row that reached nobody: nothing was sent, or nobody answered in time."""
+        # A time-out may come a little early, as it is counted in milliseconds.
+        timed_out = answer.outcome == Outcome.UNKNOWN and seconds >= 0.9 * self.timeout
+        with self.lock:
+            self.silent_calls = self.silent_calls + 1 if timed_out or answer.outcome == Outcome.ABSENT else 0
+
+
+def route_names() -> set[str]:
+    return {*settings.PAYOUT_ROUTES.values(), *settings.PAYOUT_RETIRED_ROUTES}
 
 
 @cache
-def configured() -> Gateway:
-    name = settings.PAYOUT_GATEWAY
-    if name not in CLASSES or (name == "http" and not settings.PAYOUT_GATEWAY_URL):
+def routes() -> dict[str, Route]:
+    """By name. Each is one object in a process."""
+    if not settings.PAYOUT_ROUTES:
         raise ImproperlyConfigured(
             "The setting PAYOUT_GATEWAY cannot be used:"
             " a worker needs PAYOUT_GATEWAY_URL, or PAYOUT_GATEWAY=sandbox on purpose"
         )
-    gateway: Gateway = import_string(CLASSES[name])()
+    return {name: Route(name, gateway_of(name)) for name in route_names()}
+
+
+def gateway_of(name: str) -> Gateway:
+    path = KINDS.get(name.partition(".")[0], name)
+    try:
+        gateway: Gateway = import_string(path)(name)
+    except (ImportError, LookupError, TypeError, ValueError) as error:
+        raise ImproperlyConfigured(f"The setting PAYOUT_ROUTES cannot be used: {name}: {error}") from error
     return gateway

@@ -6,14 +6,15 @@ And the installation's id, which a database gets once.
 
 from django.db import migrations
 
-# Not among them: `id` and `created_at` never change, `updated_at` and `changed_by` are the record's own `at` and
-# `changed_by`, `taken_at` says what `at` says, and `fingerprint` follows from the rest.
+# Not among them: `recipient_details`, of which it says only that they changed. `id` and `created_at` never change.
+# `updated_at` and `changed_by` are the record's own `at` and `changed_by`. `taken_at` and `asked_at` say what `at` says,
+# and `fingerprint` follows from the rest.
 RECORDED = """
     external_id user_id amount currency comment status failure_reason failure_code gateway_reference note pay_at hold
-    due_at gateway gateway_key asked_at pending_since submission attempt processed_at deleted_at caller idempotency_key
+    due_at gateway gateway_key pending_since submission attempt processed_at deleted_at caller idempotency_key
 """.split()
 TEXTS = {
-    *("comment", "failure_reason", "failure_code", "gateway_reference", "note", "hold", "gateway", "gateway_key"),
+    *("comment", "failure_reason", "failure_code", "gateway_reference", "note", "hold", "gateway"),
     "caller",
 }
 
@@ -41,7 +42,7 @@ BEGIN
         IF TG_OP = 'UPDATE' AND NEW.recipient_details IS DISTINCT FROM OLD.recipient_details THEN
             changed := changed || '{{"recipient_details": "changed"}}';
         END IF;
-        IF NEW.updated_at IS DISTINCT FROM OLD.updated_at THEN
+        IF NEW.updated_at IS DISTINCT FROM OLD.updated_at AND NEW.changed_by <> '' THEN
             author := NEW.changed_by;
         END IF;
     END IF;
