@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from copy import copy
@@ -224,26 +226,47 @@ class Redis:
 class Gateway:
     """The reference gateway as a process."""
 
-    def __init__(self) -> None:
-        port = free_port()
-        self.url = f"http://127.0.0.1:{port}/"
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.gateway", str(port)])
+    def __init__(self, *certificate: str) -> None:
+        self.port, self.certificate = free_port(), certificate
+        self.base = f"http{'s' * bool(certificate)}://127.0.0.1:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([sys.executable, "-m", "tests.gateway", str(self.port), *self.certificate])
         wait_until(self.is_up)
 
     def is_up(self) -> bool:
         try:
-            return call("GET", self.url).status == 200
+            socket.create_connection(("127.0.0.1", self.port)).close()
         except OSError:
             return False
+        return True
 
-    def set_modes(self, *modes: str) -> None:
-        call("PUT", self.url, modes)
+    def environment(self, name: str = "", *, can_look: bool = False) -> dict[str, str]:
+        """The settings of a route that leads here."""
+        lookup_url = f"{self.base}/payments?key={{key}}" if can_look else ""
+        own = f"{name.upper()}_" if name else ""
+        return {f"PAYOUT_GATEWAY_{own}URL": f"{self.base}/payments", f"PAYOUT_GATEWAY_{own}LOOKUP_URL": lookup_url}
+
+    def set(self, **behaviour: Any) -> None:
+        """`tests.gateway.behaviour` says what can be set."""
+        answer = call("PUT", f"{self.base}/behaviour", behaviour)
+        assert answer.status == 200, answer
+
+    def set_moods(self, *moods: str) -> None:
+        self.set(moods=moods)
 
     def ledger(self) -> list[dict[str, Any]]:
-        return call("GET", self.url).json()
+        return call("GET", f"{self.base}/ledger").json()
 
-    def payments(self, payout: dict[str, Any]) -> int:
-        return sum(entry["paid"] for entry in self.ledger() if entry["payout"] == payout["id"])
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile it accepts connections, and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self.process.kill()
@@ -329,6 +352,15 @@ class Service:
     def get(self, payout: dict[str, Any]) -> dict[str, Any]:
         return call("GET", f"{self.payouts}{payout['id']}/").json()
 
+    def payments(self, gateway: Gateway, payouts: list[dict[str, Any]]) -> list[int]:
+        """How many times the gateway has paid each of these."""
+        keys = self.database.rows(
+            "SELECT id, gateway_key FROM payouts_payout WHERE id = ANY(%s)", [payout["id"] for payout in payouts]
+        )
+        key_of = {str(pk): str(key) for pk, key in keys}
+        paid = Counter(entry["key"] for entry in gateway.ledger() if entry["status"] in ("paid", "returned"))
+        return [paid[key_of[payout["id"]]] for payout in payouts]
+
     def statuses(self, payouts: list[dict[str, Any]]) -> dict[str, int]:
         query = "SELECT status, count(*) FROM payouts_payout WHERE id = ANY(%s) GROUP BY 1"
         return dict(self.database.rows(query, [payout["id"] for payout in payouts]))
@@ -342,7 +374,9 @@ class Service:
         if url.startswith("filesystem"):
             folder = url.removeprefix("filesystem://localhost")
             options = {"data_folder_in": folder, "data_folder_out": folder, "control_folder": f"{folder}/control"}
-        return Connection(url, transport_options=options, connect_timeout=2)
+        # As the service does: kombu's own writes a message where a worker may read half of it.
+        transport = "runtime.filesystem:Transport" if url.startswith("filesystem") else None
+        return Connection(url, transport=transport, transport_options=options, connect_timeout=2)
 
     def ring(self, *identifiers: str) -> None:
         with Celery(set_as_current=False) as app, self.connect() as connection:

@@ -24,8 +24,8 @@ CREATE TRIGGER break_the_update BEFORE UPDATE ON payouts_payout FOR EACH ROW EXE
 
 @pytest.fixture
 def quick_service(own_service, gateway):
-    """A service with short leases that pays through the reference gateway."""
-    own_service.environment |= {**SHORT_TIMES, "PAYOUT_GATEWAY": "http", "PAYOUT_GATEWAY_URL": gateway.url}
+    """With short leases and the reference gateway."""
+    own_service.environment |= {**SHORT_TIMES, "PAYOUT_GATEWAY": "http", **gateway.environment()}
     return own_service
 
 
@@ -125,7 +125,7 @@ def test_a_worker_refuses_a_broker_whose_certificate_has_another_name(own_servic
         own_service.start_worker(**url)
         connection, _address = listener.accept()
         with suppress(ssl.SSLError):
-            # A worker that accepted any name would go on, and wait for AMQP.
+            # A worker that accepts any name would go on, and wait for AMQP.
             stack.enter_context(tls.wrap_socket(connection, server_side=True))
         wait_until(lambda: "Hostname mismatch" in own_service.output())
 
@@ -186,7 +186,7 @@ def test_payouts_are_accepted_and_paid_without_a_broker(quick_service, gateway, 
     with ThreadPoolExecutor(8) as clients:
         payouts = list(clients.map(lambda _: quick_service.post(), range(80)))
     wait_until(lambda: quick_service.statuses(payouts) == {"COMPLETED": 80})
-    assert [gateway.payments(payout) for payout in payouts] == [1] * 80
+    assert quick_service.payments(gateway, payouts) == [1] * 80
 
 
 def test_recovery_goes_on_after_a_payout_that_cannot_be_claimed(quick_service):
@@ -224,7 +224,7 @@ def test_a_read_only_postgresql_causes_503_until_it_writes_again(own_service):
 
 
 def test_a_worker_leaves_a_read_only_postgresql(own_service):
-    # Recovery looks so rarely that only messages bring payouts to the worker.
+    # So rarely that only messages bring payouts.
     own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "600"
     own_service.start_api()
     own_service.start_worker()
@@ -241,7 +241,7 @@ def test_a_worker_leaves_a_read_only_postgresql(own_service):
 
 @pytest.fixture(scope="module")
 def stoppable_service():
-    """A service on its own PostgreSQL, which writes its log once in ten seconds if no commit waits for the disk."""
+    """On a PostgreSQL of its own. If no commit waits for the disk, it writes its log once in ten seconds."""
     postgres = OwnPostgres(scratch / "own-postgres", "-c", "wal_writer_delay=10s", "-c", "autovacuum=off")
     service = Service(postgres)
     service.environment |= SHORT_TIMES
@@ -288,7 +288,7 @@ def test_a_frozen_postgresql_leaves_one_thread_for_the_health_check(stoppable_se
         return call("GET", f"{stoppable_service.base}{path}").status
 
     with ThreadPoolExecutor(8) as clients:
-        # After these calls each thread has its connection.
+        # From now on each thread has its connection.
         assert set(clients.map(status, paths)) == {200}
         with stoppable_service.database.frozen():
             calls = [clients.submit(status, path) for path in ("/readyz/", "/metrics") * 4]

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import yaml
 
-from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
+from payouts.gateways.sandbox import PENDING_PAID_NUMBER, REFUSED_NUMBER, RETURNED_NUMBER, UNKNOWN_NUMBER
 from tests.acceptance.service import NO_BROKER, call, deployment, wait_until
 from tests.local import ROOT, free_port
 
@@ -28,14 +28,22 @@ METRICS_OF_PROMETHEUS = {"up", "ALERTS"}
 
 @pytest.fixture(scope="module")
 def samples(migrated_database):
-    """The name and labels of every sample. Before, recovery has paid a payout of each outcome."""
-    with deployment(migrated_database, PAYOUT_RECOVERY_INTERVAL="0.5") as service:
+    """The name and labels of every sample. Before, a payout of each outcome was paid, and a notification refused."""
+    with deployment(migrated_database, PAYOUT_RECOVERY_INTERVAL="0.5", PAYOUT_ROUTES="RUB:sandbox") as service:
         service.start_api(CELERY_BROKER_URL=NO_BROKER)
-        for number in (REFUSED_NUMBER, UNKNOWN_NUMBER):
+        for number in (REFUSED_NUMBER, UNKNOWN_NUMBER, PENDING_PAID_NUMBER):
             service.post(recipient_details={"number": number})
+        without_route = service.post(currency="EUR")
+        came_back = service.post(recipient_details={"number": RETURNED_NUMBER})
+        call("POST", f"{service.base}/gateways/sandbox/", {})
         port = free_port()
         service.start_worker(METRICS_PORT=str(port))
         wait_until(lambda: service.log_lines(attempt=2, message="outcome unknown: the sandbox does not say"))
+        wait_until(lambda: service.log_lines(payout=without_route["id"], outcome="absent"))
+        service.wait_for(came_back, "COMPLETED")
+        with service.database.connect() as connection:
+            connection.execute("UPDATE payouts_payout SET due_at = now() WHERE id = %s", [came_back["id"]])
+        service.wait_for(came_back, "FAILED")
         bases = {"api": service.base, "worker": f"http://127.0.0.1:{port}"}
         return [
             (sample[1], {**dict(re.findall(r'(\w+)="([^"]*)"', sample[2] or "")), "job": job})
@@ -82,8 +90,22 @@ def test_the_runbook_lists_each_alert_and_no_other():
 
 PROMTOOL = shutil.which("promtool")
 FAILURES = 'http_request_duration_seconds_count{job="api", instance="a", status="503"}'
-CLAIMS = 'payouts_recovered_total{job="worker", instance="a", was="PROCESSING"}'
-DOUBTS = 'payouts_attempts_total{job="worker", instance="a", outcome="unknown"}'
+ABANDONED = 'payouts_abandoned_total{job="worker", instance="a"}'
+
+
+def attempts(outcome, gateway="http"):
+    return f'payouts_attempts_total{{job="worker", instance="a", outcome="{outcome}", gateway="{gateway}"}}'
+
+
+def open_keys(gateway, values):
+    """The age of the oldest key of this gateway, beside what another one remembers: a day."""
+    return {
+        f'payouts_asked_seconds{{instance="a", gateway="{gateway}"}}': values,
+        'payouts_gateway_remembers_seconds{instance="b", gateway="http"}': "86400x120",
+    }
+
+
+REFUSED_NOTIFICATIONS = 'payouts_notifications_total{gateway="http", result="refused"}'
 
 
 # The values of a scrape each ten seconds, and for some minutes, whether the alert fires.
@@ -96,13 +118,28 @@ DOUBTS = 'payouts_attempts_total{job="worker", instance="a", outcome="unknown"}'
         ("RequestsFail", {FAILURES: "7x120 _x3 3x120"}, {19: False, 21: True, 27: False}),
         ("RequestsFail", {FAILURES: "7x360 stale 7x120"}, {59: False, 61: False, 65: False, 66: False, 75: False}),
         ("RequestsFail", {FAILURES: "7x360 _x60 7x120"}, {59: False, 71: False, 75: False, 76: False, 80: False}),
-        ("WorkersDie", {CLAIMS: "0x60 4x120"}, {9: False, 11: True, 21: False}),
-        ("WorkersDie", {CLAIMS: "_x60 4x120"}, {11: True, 21: False}),
-        ("WorkersDie", {CLAIMS: "0x6 4x66 _x3 0x6 4x66 _x3 0x6 4x66"}, {2: True, 12: False, 15: True, 27: True}),
-        ("WorkersDie", {CLAIMS: "4x360 stale 4x120"}, {59: False, 61: False, 70: False, 71: False, 79: False}),
-        ("WorkersDie", {CLAIMS: "0x60 4x120", DOUBTS: "0x30 9x150"}, {11: False}),
-        ("WorkersDie", {CLAIMS: "0x60 4x120", DOUBTS: "_x30 9x150"}, {11: False}),
-        ("WorkersDie", {CLAIMS: "0x360 4x120", DOUBTS: "9x200 stale 9x280"}, {61: True}),
+        ("WorkersDie", {ABANDONED: "0x60 4x120"}, {9: False, 11: True, 21: False}),
+        ("WorkersDie", {ABANDONED: "_x60 4x120"}, {11: True, 21: False}),
+        ("WorkersDie", {ABANDONED: "0x6 4x66 _x3 0x6 4x66 _x3 0x6 4x66"}, {2: True, 12: False, 15: True, 27: True}),
+        ("WorkersDie", {ABANDONED: "4x360 stale 4x120"}, {59: False, 61: False, 70: False, 71: False, 79: False}),
+        ("PayoutsUnsettled", {'payouts_open_seconds{stage="DOUBT"}': "0x60 1000x60"}, {11: False, 13: True}),
+        ("PayoutsUnsettled", {'payouts_open_seconds{stage="PENDING"}': "1000x120"}, {13: False}),
+        ("PayoutsWaitForPerson", {'payouts_open{stage="WAITS"}': "0x60 2x60"}, {9: False, 11: True}),
+        ("PayoutsPendingLong", {'payouts_open_seconds{stage="PENDING"}': "86000x60 87000x90"}, {19: False, 21: True}),
+        ("KeysForgottenSoon", open_keys("http", "40000x60 50000x60"), {9: False, 11: True}),
+        ("KeysForgottenSoon", open_keys("sandbox", "50000x120"), {11: False}),
+        ("PayoutOutcomesUnknown", {attempts("unknown"): "0+1x60", attempts("paid"): "0+8x60"}, {3: False, 7: True}),
+        ("PayoutOutcomesUnknown", {attempts("unknown"): "0+1x60", attempts("paid"): "0+10x60"}, {7: False}),
+        ("PayoutOutcomesUnknown", {attempts("unknown"): "0+1x60", attempts("paid", "sandbox"): "0+10x60"}, {7: True}),
+        ("PayoutsRefused", {attempts("refused"): "0+1x60", attempts("paid", "sandbox"): "0+10x60"}, {7: True}),
+        ("GatewayAway", {attempts("absent"): "0+2x60", attempts("paid"): "0+1x60"}, {3: False, 7: True}),
+        ("GatewayAway", {attempts("absent"): "0+1x60", attempts("paid"): "0+2x60"}, {7: False}),
+        ("GatewayAway", {attempts("absent"): "0x59 1x59 2x59 3x59"}, {9: False, 17: True, 25: True, 35: True}),
+        ("NoRoute", {'payouts_unroutable_total{name="EUR"}': "_x30 1x5 2x60"}, {4: False, 7: True}),
+        ("MoneyCameBack", {attempts("returned"): "_x60 1x400"}, {9: False, 11: True, 60: True, 75: False}),
+        ("MoneyCameBack", {attempts("returned"): "1x720 2x60"}, {119: False, 121: True}),
+        ("NotificationsRefused", {REFUSED_NOTIFICATIONS: "0+10x120"}, {8: False, 13: True}),
+        ("NotificationsRefused", {REFUSED_NOTIFICATIONS: "0x60 1x60"}, {13: False}),
         ("PayoutsPileUp", {'payouts_in_flight{status="NEW"}': "0x60 5000x120"}, {14: False, 17: True, 25: False}),
     ],
 )

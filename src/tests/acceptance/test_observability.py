@@ -107,8 +107,8 @@ def test_the_metrics_follow_the_payouts(own_service):
     assert (api['payouts_in_flight{status="NEW"}'], api['payouts_in_flight{status="PROCESSING"}']) == (0, 1)
     worker = read_metrics(f"http://127.0.0.1:{port}")
     assert worker['payouts_recovered_total{was="NEW"}'] == 2
-    assert worker['payouts_attempts_total{outcome="paid"}'] == 1
-    assert worker['payouts_attempts_total{outcome="unknown"}'] >= 1
+    assert worker['payouts_attempts_total{gateway="sandbox",outcome="paid"}'] == 1
+    assert worker['payouts_attempts_total{gateway="sandbox",outcome="unknown"}'] >= 1
 
 
 def test_the_heartbeat_needs_no_broker_and_no_database_and_stops_with_a_frozen_worker(own_service, tmp_path):

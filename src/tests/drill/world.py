@@ -13,11 +13,17 @@ from typing import Any
 
 from kombu import Connection
 
-from tests.acceptance.service import Gateway, OwnPostgres, Redis, Service, wait_until
+from tests.acceptance.service import Gateway, Redis, Service, call, wait_until
+from tests.drill.failover import ReplicatedPostgres
+from tests.drill.manners import Manner
+from tests.gateway.behaviour import MOODS, NOTIFICATION_MOODS
 from tests.local import free_port
 
 LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
-MODES = ("slow", "refuse", "500", "401", "409", "202", "429", "302", "drop", "hang", "drip", "page", "broken")
+SICK_MOODS = tuple(mood for mood in MOODS if mood != "ok")
+NOTIFICATION_TOKEN = "known to both"
+# A notification may name so many.
+MOST_KEYS = 100
 
 
 class RabbitMQ:
@@ -89,9 +95,12 @@ class RabbitMQ:
 
 
 class World:
-    def __init__(self, folder: Path, chance: random.Random) -> None:
-        self.chance = chance
-        self.postgres = OwnPostgres(folder / "postgres", "-c", "max_connections=200")
+    # By failovers.
+    lost_changes = 0
+
+    def __init__(self, folder: Path, chance: random.Random, manner: Manner) -> None:
+        self.chance, self.manner = chance, manner
+        self.postgres = ReplicatedPostgres(folder / "postgres", "-c", "max_connections=200")
         self.broker = Redis() if os.environ.get("BROKER") == "redis" else RabbitMQ(folder / "rabbitmq")
         self.broker.start()
         self.gateway = Gateway()
@@ -100,12 +109,23 @@ class World:
             "CELERY_BROKER_URL": self.broker.url,
             "CELERY_TASK_DEFAULT_QUEUE": "payouts",
             "PAYOUT_GATEWAY": "http",
-            "PAYOUT_GATEWAY_URL": self.gateway.url,
+            **self.gateway.environment(can_look=manner.can_look),
             "PAYOUT_GATEWAY_TOKEN": "known to the gateway",
+            "PAYOUT_GATEWAY_NOTIFICATION_TOKEN": NOTIFICATION_TOKEN,
+            "PAYOUT_GATEWAY_REMEMBERS": str(manner.remembers),
             "PAYOUT_LEASE": str(LEASE),
             "PAYOUT_GATEWAY_TIMEOUT": str(TIMEOUT),
             "PAYOUT_RECOVERY_INTERVAL": str(INTERVAL),
         }
+        self.notification_url = f"{self.service.base}/gateways/http/"
+        self.gateway.set(
+            manner=manner.gateway,
+            token="known to the gateway",
+            notification_url=self.notification_url,
+            notification_token=NOTIFICATION_TOKEN,
+            notification_moods=[*NOTIFICATION_MOODS],
+            **manner.behaviour,
+        )
         self.service.migrate()
         self.api = self.start_api()
         self.workers = [self.start_worker() for _ in range(2)]
@@ -184,7 +204,7 @@ class World:
         self.wait_between(1, 4)
         self.broker.empty()
 
-    def the_queue_is_deleted(self) -> None:
+    def the_broker_loses_its_queue(self) -> None:
         with self.broker.connect() as connection:
             connection.default_channel.queue_delete("payouts")
 
@@ -202,10 +222,21 @@ class World:
         self.wait_between(0, 4)
         self.postgres.start()
 
+    def the_database_fails_over(self) -> None:
+        self.lost_changes += self.postgres.fail_over(least=self.chance.randrange(1, 20))
+
     def the_gateway_misbehaves(self) -> None:
-        self.gateway.set_modes("ok", *self.chance.sample(MODES, 4))
+        self.gateway.set_moods("ok", *self.chance.sample(SICK_MOODS, 5))
         self.wait_between(3, 6)
-        self.gateway.set_modes("ok")
+        self.gateway.set_moods("ok")
+
+    def notify(self, keys: list[str]) -> None:
+        """The provider repeats its notifications, or a statement names these payments."""
+        token = {"Authorization": f"Bearer {NOTIFICATION_TOKEN}"}
+        for start in range(0, len(keys), MOST_KEYS):
+            answer = call("POST", self.notification_url, {"keys": keys[start : start + MOST_KEYS]}, **token)
+            assert answer.status == 200, answer
+            time.sleep(0.1)
 
     def faults(self) -> list[Callable[[], None]]:
         """All faults. The second word of a name is the thing that breaks: a thing has one fault at a time."""
@@ -219,10 +250,11 @@ class World:
             self.the_broker_is_killed,
             self.the_broker_is_frozen,
             self.the_broker_is_full,
-            self.the_queue_is_deleted,
+            self.the_broker_loses_its_queue,
             self.the_database_drops_its_connections,
             self.the_database_restarts,
             self.the_database_crashes,
+            *([self.the_database_fails_over] if self.manner.may_fail_over else []),
             self.the_gateway_misbehaves,
             self.the_gateway_misbehaves,
         ]
