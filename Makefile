@@ -19,7 +19,7 @@ run: setup ## Run the whole service on port 8000, with a PostgreSQL of its own i
 test: setup ## Run every test, on a PostgreSQL of its own if none is given
 	@$(RUN) pytest -n 4 --dist loadfile
 
-drill: setup ## Break everything while payouts are paid; SEED=… repeats a run, BROKER=redis uses Redis
+drill: setup ## Break everything while payouts are paid; SEED=… repeats a run, MANNER=… names the provider
 	@$(RUN) pytest -q -s src/tests/drill/drill.py
 
 peers: $(filter .uv/bin/uv,$(UV))
