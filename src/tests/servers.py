@@ -20,7 +20,8 @@ is_roomy = memory_disk.is_dir() and shutil.disk_usage(memory_disk).free > 2**31
 folder = tempfile.TemporaryDirectory(prefix="payouts-", dir=memory_disk if is_roomy else None)
 scratch = Path(servers.enter_context(folder))
 if embedded := not (os.environ.get("DB_HOST") or os.environ.get("DATABASE_URL")):
-    options = ("-c", "fsync=off", "-c", "full_page_writes=off")
+    # Four processes share the tests, and each may have two services at a time.
+    options = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=300")
     os.environ.update(servers.enter_context(postgres(scratch / "postgres", *options)))
 # xdist starts more processes. They inherit this variable, so all of them use one broker.
 BROKER_URL = os.environ.setdefault(
