@@ -78,7 +78,7 @@ def pay_what_is_due(status: Status, by: str, stopping: threading.Event) -> bool:
         payout = Payout.objects.claim_due(status, by=by, since=since)
         if payout is None:
             return False
-        # When it was due, the claim has overwritten with the end of its lease. Not before it was created, that is sure.
+        # The claim has overwritten `due_at`. No payout is due before it is created, so this skips nothing that is due.
         since = payout.created_at
         pay_recovered(payout, status)
     return not stopping.is_set()

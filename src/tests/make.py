@@ -11,6 +11,7 @@ from django.utils import timezone
 from payouts import machine
 from payouts.machine import Status
 from payouts.models import Payout
+from payouts.tasks import process
 
 URL = "/api/v1/payouts/"
 REQUEST = {"amount": "100.50", "currency": "RUB", "recipient_details": {"number": "4111111111111111"}}
@@ -78,3 +79,14 @@ def nest(levels: int) -> dict[str, Any]:
 def short_id(value: Any) -> str:
     """The id of a parameter: the same in every process, however long or odd the value is."""
     return ascii(sorted(value) if isinstance(value, set) else value)[:30]
+
+
+def reload(payout: Payout) -> Payout:
+    return Payout.objects.get(pk=payout.pk)
+
+
+def process_payout(**fields: Any) -> Payout:
+    """A payout after one delivery of its message."""
+    payout = make_payout(**fields)
+    process(str(payout.pk))
+    return reload(payout)

@@ -23,7 +23,7 @@ from payouts.models import Payout
 from payouts.tasks import process
 from tests.acceptance.service import Gateway
 from tests.local import ROOT, free_port
-from tests.make import REQUEST, make_payout, url_of
+from tests.make import REQUEST, make_payout, process_payout, reload, url_of
 
 pytestmark = pytest.mark.django_db
 TIMEOUT = 1
@@ -118,16 +118,6 @@ def gateway(server, use):
 
 def entries(gateway, payout):
     return [entry for entry in gateway.ledger() if entry["key"] == str(payout.gateway_key)]
-
-
-def reload(payout):
-    return Payout.objects.get(pk=payout.pk)
-
-
-def process_payout(**fields):
-    payout = make_payout(**fields)
-    process(str(payout.pk))
-    return reload(payout)
 
 
 def process_again(payout):

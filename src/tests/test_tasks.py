@@ -12,19 +12,9 @@ from payouts.gateways.sandbox import REFUSED_NUMBER, UNKNOWN_NUMBER
 from payouts.machine import Status
 from payouts.models import Payout
 from payouts.tasks import RETRY_LONGEST, backoff, pay, process
-from tests.make import make_payout, make_processing, row, url_of
+from tests.make import make_payout, make_processing, process_payout, reload, row, url_of
 
 pytestmark = pytest.mark.django_db
-
-
-def reload(payout):
-    return Payout.objects.get(pk=payout.pk)
-
-
-def process_payout(**fields):
-    payout = make_payout(**fields)
-    process(str(payout.pk))
-    return reload(payout)
 
 
 def test_a_new_payout_is_paid():
