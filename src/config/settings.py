@@ -141,8 +141,9 @@ DATABASE["OPTIONS"] = URL_OPTIONS | {
     "server_side_binding": True,
     "prepare_threshold": 5 if env.flag("DB_PREPARED_STATEMENTS", default=True) else None,
 }
-# Each thread keeps its connection, and looks at it before it uses it again.
-DATABASES = {"default": DATABASE | {"ENGINE": "runtime.postgresql", "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}}
+DATABASES = {"default": DATABASE | {"ENGINE": "runtime.postgresql"}}
+# How many connections to PostgreSQL a process has at most. Its threads, which may be hundreds, share them.
+DB_CONNECTIONS = env.between("DB_CONNECTIONS", 8, 1, 1000)
 ONE_CORE = env.flag("ONE_CORE", default=True)
 
 REST_FRAMEWORK = {
@@ -188,7 +189,10 @@ CELERY_BROKER_URL = env.broker_url(
 CELERY_RESULT_BACKEND = env.url_of("CELERY_RESULT_BACKEND", "rpc://", "rpc", *BACKEND_ALIASES)
 CELERY_TASK_TRACK_STARTED = env.flag("CELERY_TASK_TRACK_STARTED", default=False)
 CELERY_TASK_TIME_LIMIT = env.int("CELERY_TASK_TIME_LIMIT", None)
-CELERY_WORKER_CONCURRENCY = env.between("CELERY_CONCURRENCY", 4, 1, 1000)
+CELERY_WORKER_CONCURRENCY = env.between("CELERY_CONCURRENCY", 64, 1, 1000)
+# No more messages than threads: one that waits here might find a free thread in another worker, and what recovery has
+# claimed would wait behind it.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_IMPORTS = ["payouts.recovery"]
 CELERY_WORKER_CONSUMER = "runtime.consumer:Consumer"
 CELERY_TASK_DEFAULT_QUEUE = env("CELERY_TASK_DEFAULT_QUEUE", default="payouts")
@@ -204,6 +208,8 @@ CELERY_WORKER_ENABLE_PREFETCH_COUNT_REDUCTION = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # The queue of remote control refuses a second worker of the same name, and RabbitMQ 4.3 refuses that queue.
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+# A connection that is swallowed without a word is noticed after two or three of these.
+CELERY_BROKER_HEARTBEAT = 6
 # A worker outlasts any outage of the broker.
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -247,9 +253,10 @@ PAYOUT_HTTP_GATEWAYS = {
     if name.partition(".")[0] == "http"
 }
 PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
-# How many calls of one process may ask one route. Where there are several, a thread of the pool is left for the others.
+# How many calls of one process may ask one route. Where there are several, a quarter is left for the others.
+CALLS_OF_ONE = CELERY_WORKER_CONCURRENCY - CELERY_WORKER_CONCURRENCY // 4
 PAYOUT_ROUTE_CALLS = env.between(
-    "PAYOUT_ROUTE_CALLS", max(1, CELERY_WORKER_CONCURRENCY - 1) if len({*PAYOUT_ROUTES.values()}) > 1 else 1000, 1, 1000
+    "PAYOUT_ROUTE_CALLS", CALLS_OF_ONE if len({*PAYOUT_ROUTES.values()}) > 1 else 1000, 1, 1000
 )
 PAYOUT_LEASE = timedelta(seconds=env.between("PAYOUT_LEASE", 60, 0.01, DAY))
 PAYOUT_RECOVERY_INTERVAL = timedelta(seconds=env.between("PAYOUT_RECOVERY_INTERVAL", 10, 0.01, DAY))

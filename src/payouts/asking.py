@@ -27,6 +27,11 @@ def longest_wait(payout: Payout) -> float:
     return settings.PAYOUT_LEASE.total_seconds() - timeout
 
 
+def longest_call() -> float:
+    """After so many seconds each call has ended."""
+    return max(route.timeout for route in gateways.routes().values())
+
+
 def is_repeatable(payout: Payout) -> bool:
     route = gateways.routes().get(payout.gateway)
     return bool(route and route.gateway.repeats_paid)
@@ -52,7 +57,7 @@ def ask(payout: Payout) -> Answer:
             return no_room if no_room.outcome == Outcome.BUSY else nothing_sent(payout, no_room.note)
         began = clock()
         answer = ask_by_the_rules(payout, route)
-        route.watch(answer, clock() - began)
+        route.watch(answer, began)
     return of_completed(payout, answer) if payout.status == Status.COMPLETED else answer
 
 

@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 TASK = "payouts.process"
 QUEUE = settings.CELERY_TASK_DEFAULT_QUEUE
 SILENT_SECONDS = 5
+# After so long a thread waits for one answer of the broker. A connection that is swallowed takes messages for ever.
+CHECK_SECONDS = 10
 ON_REDIS = app.conf.broker_url.startswith("redis")
 TIMEOUTS = ("socket_timeout", "socket_connect_timeout") if ON_REDIS else ("read_timeout", "write_timeout")
 PUBLISHING: Any = {"connect_timeout": 1, "transport_options": dict.fromkeys(TIMEOUTS, 1)}
@@ -34,6 +36,7 @@ class Bell(threading.local):
     """Rings on a connection of each thread's own. A lost message costs only time, so none is confirmed."""
 
     producer: Any = None
+    check_at = 0.0
     # Kept on the class, so for all threads: after a failure none of them sends anything before this time.
     silent_until = 0.0
 
@@ -57,6 +60,8 @@ class Bell(threading.local):
     def _send(self, payout_id: str) -> None:
         if self.producer:
             try:
+                if time.monotonic() > self.check_at:
+                    self._check()
                 self._publish(payout_id)
             except self.producer.connection.connection_errors:
                 # Closed since the last message; py-amqp notices before it writes anything. The broker may be back.
@@ -64,8 +69,13 @@ class Bell(threading.local):
         if not self.producer:
             # No heartbeat: nobody would send it.
             self.producer = app.amqp.Producer(app.connection_for_write(heartbeat=0, **PUBLISHING))
-            app.amqp.queues[QUEUE].bind(self.producer.channel).declare()
+            self._check()
             self._publish(payout_id)
+
+    def _check(self) -> None:
+        """Declares the queue, which somebody may have deleted. The broker answers that."""
+        app.amqp.queues[QUEUE].bind(self.producer.channel).declare()
+        self.check_at = time.monotonic() + CHECK_SECONDS
 
     def _publish(self, payout_id: str) -> None:
         """Sends what `process.delay(payout_id)` would, which takes six times as long to compose it."""

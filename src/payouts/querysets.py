@@ -19,7 +19,7 @@ from uuid_utils.compat import uuid7
 from payouts import machine, statements
 from payouts.machine import Answer, Outcome, Status, statuses_for
 from runtime.clock import clock
-from runtime.database import check_connection
+from runtime.database import give_back_connection
 
 # The model imports this file, so its class has no name here.
 type Payout = Any
@@ -129,39 +129,40 @@ class PayoutQuerySet(models.QuerySet[Any]):
 
     def claim(self, pk: UUID | str, *, by: str) -> Payout | None:
         """Takes the payout for one attempt. Of any number of claims at once, one gets it."""
-        return self._claim(statements.CLAIM, by=by, id=pk)
+        return next(iter(self._claim(statements.CLAIM, by=by, id=pk)), None)
 
-    def claim_due(self, status: Status, *, by: str, since: datetime | None = None) -> Payout | None:
-        """Takes the payout of this status that is due for longest, of those that are due since then or later."""
+    def claim_due(self, status: Status, *, by: str, limit: int = 1, since: datetime | None = None) -> list[Payout]:
+        """Takes those of this status that are due for longest, of what is due since then or later."""
         grace = settings.PAYOUT_RECOVERY_INTERVAL if status == Status.NEW else timedelta()
-        return self._claim(statements.CLAIM_DUE[status], by=by, grace=grace, since=since)
+        return self._claim(statements.CLAIM_DUE[status], by=by, grace=grace, since=since, limit=limit)
 
-    def _claim(self, statement: str, **parameters: Any) -> Payout | None:
-        check_connection()
+    def _claim(self, statement: str, **parameters: Any) -> list[Payout]:
         claimed_at = clock()
         routes = json.dumps(settings.PAYOUT_ROUTES)
-        payout = self._one(statement, {"lease": settings.PAYOUT_LEASE, "routes": routes, **parameters})
-        if payout:
+        try:
+            payouts = self._rows(statement, {"lease": settings.PAYOUT_LEASE, "routes": routes, **parameters})
+        finally:
+            # The provider is asked without a connection in hand.
+            give_back_connection()
+        for payout in payouts:
             payout.claimed_at = claimed_at
             # By the database's clock, which is the same for all workers.
             payout.was_asked_before = payout.asked_at != payout.taken_at
             payout.asked_ago = payout.taken_at - payout.asked_at
             payout.pending_for = payout.taken_at - (payout.pending_since or payout.taken_at)
             payout.clock_was_set_back = payout.updated_at > payout.taken_at
-        return payout
+        return payouts
 
-    def _one(self, statement: str, parameters: Mapping[str, Any]) -> Payout | None:
-        """The row that the statement has written, in half the time that `raw()` takes."""
+    def _rows(self, statement: str, parameters: Mapping[str, Any]) -> list[Payout]:
+        """The rows that the statement has written, in half the time that `raw()` takes."""
         columns = [field.attname for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
             cursor.execute(f"{statement} RETURNING {', '.join(columns)}", parameters)
-            row = cursor.fetchone()
-        if row is None:
-            return None
-        payout = self.model.from_db(self.db, columns, row)
-        # The cursor brings JSON as text.
-        payout.recipient_details = json.loads(payout.recipient_details)
-        return payout
+            payouts = [self.model.from_db(self.db, columns, row) for row in cursor.fetchall()]
+        for payout in payouts:
+            # The cursor brings JSON as text.
+            payout.recipient_details = json.loads(payout.recipient_details)
+        return payouts
 
     def accept(
         self, fields: Mapping[str, Any], *, by: str, caller: str = "", key: str | None = None
@@ -178,8 +179,9 @@ class PayoutQuerySet(models.QuerySet[Any]):
         }
         row["gateway_key"] = gateway_key(row, submission=1)
         row["recipient_details"] = json.dumps(fields["recipient_details"])
-        payout = self._one(statements.ACCEPT, row)
-        return (payout, True) if payout else (self.get(caller=caller, idempotency_key=key), False)
+        for payout in self._rows(statements.ACCEPT, row):
+            return payout, True
+        return self.get(caller=caller, idempotency_key=key), False
 
     def finish(
         self, payout: Payout, answer: Answer, *, by: str, again_in: timedelta | None = None, is_repeatable: bool = False
@@ -193,11 +195,19 @@ class PayoutQuerySet(models.QuerySet[Any]):
         if is_repeatable and (answer.outcome, payout.status) == (Outcome.PAID, Status.PROCESSING):
             statement = statements.FINISH_PAID_WITHOUT_WAITING
         values = vars(answer) | {"id": payout.pk, "attempt": payout.attempt, "again_in": again_in, "by": by}
-        # The gateway took its time, and PostgreSQL may have been restarted meanwhile.
-        check_connection()
-        with connection.cursor() as cursor:
-            cursor.execute(statement, values)
-            return cursor.rowcount == 1
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, values)
+                return cursor.rowcount == 1
+        finally:
+            give_back_connection()
+
+    def is_finished(self, payout: Payout) -> bool:
+        """Whether the outcome of this attempt is written: nobody else takes it off without a new attempt."""
+        try:
+            return self.filter(pk=payout.pk, attempt=payout.attempt, taken_at=None).exists()
+        finally:
+            give_back_connection()
 
     def hint(self, gateway: str, keys: list[UUID], *, by: str) -> list[UUID]:
         """Makes due those of these keys that the provider may be asked about, and shortens no lease."""

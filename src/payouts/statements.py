@@ -27,7 +27,8 @@ UPDATE payouts_payout
        updated_at = {UPDATED},
        -- The id of the request that changed the payout last stays, so that the log names it.
        changed_by = %(by)s || ' ' || split_part(changed_by, ' ', -1)
- WHERE id = {which} AND deleted_at IS NULL
+ WHERE id = {which}
+   AND deleted_at IS NULL
        -- This guard decides who pays. Of several claims at once one moves `due_at` to the end of its lease, and the
        -- others, which waited for its row, find that the payout is not due.
    AND due_at <= {NOW}
@@ -39,18 +40,19 @@ UPDATE payouts_payout
 
 CLAIM = _claim("%(id)s")
 
-# The payout that is due for longest. Recovery leaves a NEW one to its bell for a while, hence %(grace)s.
+# Those that are due for longest. Recovery leaves a NEW one to its bell for a while, hence %(grace)s.
 # One statement for each status: a scan over both would have to sort all that is due.
 CLAIM_DUE = {
     status: _claim(
-        f"""(
+        # An array, because PostgreSQL may read a plain subquery again for each row, and would take more than the limit.
+        f"""ANY(ARRAY(
     SELECT id FROM payouts_payout
      WHERE status = '{status}' AND deleted_at IS NULL AND due_at < {NOW} - %(grace)s
            -- While anybody's transaction is open, the index keeps what was paid meanwhile: this skips it.
        AND due_at >= coalesce(%(since)s::timestamptz, '-infinity')
-     ORDER BY due_at LIMIT 1
+     ORDER BY due_at LIMIT %(limit)s
        -- What another worker is taking is passed over, not waited for.
-       FOR UPDATE SKIP LOCKED)"""
+       FOR UPDATE SKIP LOCKED))"""
     )
     for status in sources(_CLAIMS)
 }

@@ -4,19 +4,26 @@ import logging
 import random
 import time
 from datetime import timedelta
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
+from celery.exceptions import Reject
 from django.conf import settings
 from prometheus_client import Counter
 
 from payouts import asking
 from payouts.bell import TASK
+from payouts.calls import Kind, calls
 from payouts.machine import Answer, Outcome, Status
 from payouts.models import Payout
 from runtime import telemetry
 from runtime.clock import clock
 from runtime.context import request_id
+from runtime.database import UNAVAILABLE, Patience, is_held_up
+from runtime.messages import drops
+from runtime.worker import stopping
 
 logger = logging.getLogger(__name__)
 
@@ -25,17 +32,41 @@ RETRY_LONGEST = timedelta(minutes=10)
 LOOK_INTERVAL = timedelta(hours=1)
 ATTEMPTS = Counter("payouts_attempts", "Attempts by outcome and gateway.", ["outcome", "gateway"])
 DROPPED = Counter("payouts_dropped_payments", "Payments that the gateway made for a worker that was overtaken.")
+# The payouts whose outcome is known, and PostgreSQL has refused to take it.
+unwritten: set[UUID] = set()
+outcomes = Patience(may_try=lambda: True, gives_up=stopping.is_over)
+# What was already paid is written before anything new is claimed.
+claims = Patience(may_try=lambda: not unwritten, gives_up=stopping.is_set)
+
+
+def is_uuid(word: Any) -> bool:
+    try:
+        return bool(UUID(word))
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 @shared_task(bind=True, name=TASK)
-def process(self: Any, payout_id: str) -> None:
+def process(self: Any, payout_id: str = "", *others: Any) -> None:
     request_id.set("-")
-    if payout := Payout.objects.claim(payout_id, by=f"worker {self.request.hostname}"):
-        pay(payout)
+    if others or not is_uuid(payout_id):
+        drops.note("it names no payout")
+        return
+    with calls.one(Kind.BELL):
+        try:
+            payout = claims.run(partial(Payout.objects.claim, payout_id, by=f"worker {self.request.hostname}"))
+        except UNAVAILABLE as error:
+            if is_held_up(error):
+                logger.warning("somebody has locked it, recovery will pay it", extra={"fields": {"payout": payout_id}})
+                return
+            # This worker stops. Another one is to hear this bell.
+            raise Reject(requeue=True) from error
+        if payout:
+            pay(payout)
 
 
 @shared_task(bind=True, name="payouts.report_name", ignore_result=False)
-def report_name(self: Any) -> str:
+def report_name(self: Any, *_any: Any) -> str:
     """Answers `check_worker`."""
     return str(self.request.hostname)
 
@@ -58,11 +89,33 @@ def pay(payout: Payout) -> None:
     answer = ask(payout)
     duration = round(time.monotonic() - began, 6)
     again_in = next_look(payout, answer)
-    repeatable = asking.is_repeatable(payout)
-    if Payout.objects.finish(payout, answer, by=payout.changed_by, again_in=again_in, is_repeatable=repeatable):
+    try:
+        is_written = outcomes.run(partial(write, payout, answer, again_in))
+    except UNAVAILABLE:
+        log_unwritten(payout, answer)
+        return
+    finally:
+        unwritten.discard(payout.pk)
+    if is_written:
         log_finished(payout, answer, duration, again_in)
     else:
         log_overtaken(payout, answer, duration)
+
+
+def write(payout: Payout, answer: Answer, again_in: timedelta | None) -> bool:
+    """Says whether the outcome is written. If it is not, somebody has overtaken this attempt."""
+    repeatable = asking.is_repeatable(payout)
+    while True:
+        try:
+            if Payout.objects.finish(payout, answer, by=payout.changed_by, again_in=again_in, is_repeatable=repeatable):
+                return True
+            # An earlier try may have written it without hearing so.
+            return payout.pk in unwritten and Payout.objects.is_finished(payout)
+        except UNAVAILABLE as error:
+            # Held up, it has waited for seconds, and does so again. Meanwhile others are written and claimed.
+            if stopping.is_over() or not is_held_up(error):
+                unwritten.add(payout.pk)
+                raise
 
 
 @telemetry.step("gateway")
@@ -109,6 +162,14 @@ def log_finished(payout: Payout, answer: Answer, duration: float, again_in: time
         logger.warning("the money came back: %s", answer.failure_reason, extra=fields)
     else:
         logger.info("finished", extra=fields)
+
+
+def log_unwritten(payout: Payout, answer: Answer) -> None:
+    ATTEMPTS.labels("unwritten", payout.gateway).inc()
+    logger.error(
+        "stops before the database took its outcome: the provider is asked again when its lease is over",
+        extra=log_fields(payout, outcome=answer.outcome, reference=answer.gateway_reference),
+    )
 
 
 def log_overtaken(payout: Payout, answer: Answer, duration: float) -> None:

@@ -21,6 +21,7 @@ from uuid_utils import uuid4
 from runtime import metrics
 from runtime.cards import mask_text
 from runtime.context import request_id
+from runtime.database import give_back_connection
 
 type View = Callable[[HttpRequest], HttpResponse]
 
@@ -47,6 +48,9 @@ def observe_requests(get_response: View) -> View:
         request_id.set(name)
         start = time.perf_counter()
         response = get_response(request)
+        if not response.streaming:
+            # Sending it to a slow client needs none.
+            give_back_connection()
         record(request, response, time.perf_counter() - start)
         response["X-Request-ID"] = name
         if request.path.startswith("/api/"):

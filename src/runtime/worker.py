@@ -1,10 +1,28 @@
 """How a worker stops, and what it then says."""
 
+import math
 import threading
+import time
 from typing import Any
 
 from celery.apps import worker
 from kombu.asynchronous import get_event_loop
+
+
+class Stopping(threading.Event):
+    """Set by SIGTERM: nothing new is taken from then on. What is in hand must be done before the deadline."""
+
+    deadline = math.inf
+
+    def begin(self, seconds: float) -> None:
+        self.deadline = time.monotonic() + seconds
+        self.set()
+
+    def is_over(self) -> bool:
+        return time.monotonic() > self.deadline
+
+
+stopping = Stopping()
 
 
 def wake_up() -> None:
@@ -22,7 +40,12 @@ def log_json_only() -> None:
     worker.safe_say = lambda *_args: None  # type: ignore[attr-defined]
 
 
-def drop_waiting_tasks(worker_to_stop: Any) -> None:
+# Bends celery 5.7: its pool of threads can neither run anything but a task nor drop what waits; remove when it can.
+def submit(pool: Any, function: Any, *args: Any) -> Any:
+    """Has a thread of the pool call this, after what waits already."""
+    return pool.executor.submit(function, *args)
+
+
+def drop_waiting_tasks(pool: Any) -> None:
     """Unacknowledged, they go to another worker. Here they would keep a terminated worker busy."""
-    # Bends celery 5.7: the pool of threads has no call of its own for this; remove when it has.
-    worker_to_stop.pool.executor.shutdown(wait=False, cancel_futures=True)
+    pool.executor.shutdown(wait=False, cancel_futures=True)

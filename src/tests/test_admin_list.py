@@ -187,16 +187,20 @@ def test_each_query_of_the_list_has_a_limit(superuser, django_assert_max_num_que
         assert "LIMIT" in statement
 
 
+def forget_connections():
+    connection.close()
+    connection.close_pool()
+
+
 @pytest.fixture
-def locked_table():
+def locked_table(monkeypatch):
     """Locks the table of payouts, and lets PostgreSQL end each statement soon."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = '100ms'")
     with psycopg.connect(**connection.get_connection_params(), autocommit=False) as other:
         other.execute("LOCK TABLE payouts_payout")
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "options", "-c statement_timeout=100ms")
+        forget_connections()
         yield
-    with connection.cursor() as cursor:
-        cursor.execute("RESET statement_timeout")
+    forget_connections()
 
 
 @pytest.mark.django_db(transaction=True)

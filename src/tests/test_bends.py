@@ -12,7 +12,8 @@ from celery.apps import worker
 from celery.concurrency.thread import TaskPool
 from celery.utils.dispatch import Signal
 from celery.worker import consumer, state
-from django.db import connection
+from django.db import ProgrammingError, connection
+from django.db.backends.postgresql import base
 from kombu import Connection, Queue
 from kombu.transport import filesystem, memory
 from rest_framework import serializers
@@ -20,7 +21,6 @@ from rest_framework import serializers
 from runtime.broker import app
 from runtime.consumer import Consumer
 from runtime.curl import QUICK_EXIT
-from runtime.database import check_connection
 from runtime.filesystem import Transport
 from runtime.rest import BuiltOnce
 from runtime.worker import drop_waiting_tasks, log_json_only
@@ -29,7 +29,7 @@ from tests.local import ROOT
 
 def test_each_bend_has_a_test():
     notes = {path.name for path in (ROOT / "src").rglob("*.py") if re.search("# Bends [a-z]+ [0-9]", path.read_text())}
-    assert notes == set(re.findall(r"Bend: runtime/(\w+\.py)", (ROOT / "src/tests/test_bends.py").read_text()))
+    assert notes == set(re.findall(r"Bend: runtime/(?:\w+/)?(\w+\.py)", (ROOT / "src/tests/test_bends.py").read_text()))
 
 
 def connect_to(folder, transport):
@@ -144,7 +144,7 @@ def test_celery_s_pool_of_threads_drops_no_task_by_itself():
         # If Celery adds a method, look whether it drops tasks that wait.
         methods = {name for name in vars(TaskPool) if callable(getattr(TaskPool, name)) and not name.startswith("_")}
         assert methods == {"on_apply", "on_stop"}
-        drop_waiting_tasks(SimpleNamespace(pool=pool))
+        drop_waiting_tasks(pool)
         with pytest.raises(CancelledError):
             result.get(0)
     finally:
@@ -159,13 +159,52 @@ def test_only_our_serializers_share_their_fields(kind, is_shared):
     assert (serializer().fields["field"] is serializer().fields["field"]) is is_shared
 
 
-@pytest.mark.django_db(transaction=True)
-def test_django_checks_a_connection_again_after_close_old_connections():
-    """Not a bend: runtime/database.py and runtime/postgresql rely on an undocumented effect of this function."""
-    with connection.cursor() as cursor, psycopg.connect(**connection.get_connection_params()) as other:
-        pid = connection.connection.info.backend_pid
-        assert other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone() == (True,)
-        assert not cursor.closed
-    check_connection()
+def backend_pid():
     with connection.cursor() as cursor:
-        assert cursor.execute("SELECT 1").fetchone() == (1,)
+        return cursor.execute("SELECT pg_backend_pid()").fetchone()[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_django_opens_a_connection_anew_where_ours_goes_from_thread_to_thread():
+    """Bend: runtime/postgresql/base.py"""
+
+    def pid_of_another_thread():
+        try:
+            return backend_pid()
+        finally:
+            connection.close()
+
+    first = backend_pid()
+    connection.close()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(pid_of_another_thread).result() == first
+    assert backend_pid() == first
+    plain = base.DatabaseWrapper(connection.settings_dict, alias="default")
+    pids = set()
+    for _ in range(2):
+        with plain.cursor() as cursor:
+            pids |= {cursor.execute("SELECT pg_backend_pid()").fetchone()[0]}
+        plain.close()
+    assert len(pids) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_gets_a_connection_that_its_server_has_closed():
+    """Bend: runtime/postgresql/base.py"""
+    pid = backend_pid()
+    connection.close()
+    with psycopg.connect(**connection.get_connection_params()) as other:
+        assert other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone() == (True,)
+    assert backend_pid() != pid
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_gets_a_connection_that_has_had_an_error():
+    """Bend: runtime/postgresql/base.py"""
+    pid = backend_pid()
+    with pytest.raises(ProgrammingError), connection.cursor() as cursor:
+        cursor.execute("SELECT nothing")
+    connection.close()
+    assert backend_pid() != pid
+    connection.close()
+    assert backend_pid() != pid

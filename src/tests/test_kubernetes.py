@@ -14,7 +14,6 @@ import pytest
 import yaml
 from gunicorn.config import GracefulTimeout  # type: ignore[import-untyped]
 
-from payouts.recovery import WATCHED
 from tests.local import ROOT
 from tests.servers import scratch
 
@@ -294,6 +293,6 @@ def test_postgresql_has_connections_for_all_pods(production):
         assert spec["strategy"]["rollingUpdate"]["maxSurge"] == surge
         assert spec["minReadySeconds"] >= spec["template"]["spec"]["terminationGracePeriodSeconds"]
     of_api = int(DEFAULTS["WEB_CONCURRENCY"]) * int(DEFAULTS["API_THREADS"])
-    of_worker = int(DEFAULTS["CELERY_CONCURRENCY"]) + len(WATCHED)
+    of_worker = int(DEFAULTS["DB_CONNECTIONS"])
     [api], [worker] = production.specs("HorizontalPodAutoscaler"), production.specs("ScaledObject")
     assert (api["maxReplicas"] + 2) * of_api + (worker["maxReplicaCount"] + 1) * of_worker <= 97

@@ -99,7 +99,7 @@ def test_the_note_says_why_the_outcome_is_unknown_until_it_is_known():
     payout = process_payout(recipient_details={"number": UNKNOWN_NUMBER}, note="sent back")
     assert payout.note == "the sandbox does not say"
     Payout.objects.filter(pk=payout.pk).update(due_at=Now(), recipient_details={"number": "4111111111111111"})
-    assert Payout.objects.claim_due(Status.PROCESSING, by="a test").note == "the sandbox does not say"
+    assert Payout.objects.claim_due(Status.PROCESSING, by="a test")[0].note == "the sandbox does not say"
     Payout.objects.filter(pk=payout.pk).update(due_at=Now() - timedelta(seconds=1))
     process(str(payout.pk))
     assert (reload(payout).status, reload(payout).note) == (Status.COMPLETED, "")

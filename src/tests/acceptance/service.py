@@ -100,6 +100,9 @@ class Database:
         self._maintain(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS false")
         self.hang_up()
 
+    def accept_connections(self) -> None:
+        self._maintain(f"ALTER DATABASE {self.name} ALLOW_CONNECTIONS true")
+
     def hang_up(self) -> None:
         """Ends all connections at once, as a server that stops. Then waits for the end of each."""
         for wait in ("", ", 5000"):

@@ -2,16 +2,15 @@
 
 import socket
 import ssl
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from urllib.parse import urlsplit
 
 import pytest
 
 from payouts.gateways.sandbox import REFUSED_NUMBER
 from tests.acceptance.service import IN_FILES, NO_BROKER, SHORT_TIMES, OwnPostgres, Service, call, wait_until
+from tests.acceptance.wire import Wire
 from tests.servers import BROKER_URL, scratch
 
 BREAK_THE_UPDATE = """
@@ -27,53 +26,6 @@ def quick_service(own_service, gateway):
     """With short leases and the reference gateway."""
     own_service.environment |= {**SHORT_TIMES, "PAYOUT_GATEWAY": "http", **gateway.environment()}
     return own_service
-
-
-class Wire:
-    """Carries bytes to the broker. It can be cut, and it can hold bytes back."""
-
-    def __init__(self) -> None:
-        self.is_open = threading.Event()
-        self.is_open.set()
-        self.server = socket.create_server(("127.0.0.1", 0))
-        broker = urlsplit(BROKER_URL)
-        self.broker = broker.hostname, broker.port or {"redis": 6379}.get(broker.scheme, 5672)
-        netloc = f"{broker.username or ''}:{broker.password or ''}@127.0.0.1:{self.server.getsockname()[1]}"
-        self.url = broker._replace(netloc=netloc).geturl()
-        self.ends: list[socket.socket] = []
-        self.acceptor = threading.Thread(target=self.accept)
-        self.acceptor.start()
-
-    def accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _address = self.server.accept()
-                self.ends.append(near)
-                far = socket.create_connection(self.broker)
-                self.ends.append(far)
-                for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=self.carry, args=(source, target), daemon=True).start()
-
-    def carry(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                self.is_open.wait()
-                target.sendall(data)
-
-    def cut(self) -> None:
-        for end in self.ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self.ends.clear()
-
-    def close(self) -> None:
-        self.is_open.set()
-        # Accept nobody first, because clients that are cut off connect again at once.
-        self.server.shutdown(socket.SHUT_RDWR)
-        self.acceptor.join()
-        self.server.close()
-        self.cut()
 
 
 @pytest.mark.skipif(IN_FILES, reason="CELERY_BROKER_URL names no broker")
@@ -99,6 +51,21 @@ def test_a_worker_gets_messages_after_the_broker_hung_up(own_service):
             wait_until(lambda payouts=payouts: "PROCESSING" in own_service.statuses(payouts))
             wire.cut()
             wait_until(lambda payouts=payouts: own_service.statuses(payouts) == {"COMPLETED": 12})
+
+
+@pytest.mark.skipif(not BROKER_URL.startswith("amqp"), reason="CELERY_BROKER_URL names no RabbitMQ")
+def test_worker_and_api_notice_that_nothing_comes_through(own_service):
+    own_service.environment["PAYOUT_RECOVERY_INTERVAL"] = "3600"
+    with closing(Wire()) as wire:
+        own_service.environment["CELERY_BROKER_URL"] = wire.url
+        own_service.start_api(WEB_CONCURRENCY="1")
+        own_service.start_worker()
+        own_service.wait_for(own_service.post(), "COMPLETED")
+        wire.is_open.clear()
+        wait_until(lambda: "Too many heartbeats missed" in own_service.output())
+        wait_until(lambda: own_service.post() and own_service.log_lines(logger="payouts.bell"))
+        wire.is_open.set()
+        wait_until(lambda: own_service.get(own_service.post())["status"] == "COMPLETED")
 
 
 @pytest.mark.skipif(IN_FILES, reason="CELERY_BROKER_URL names no broker")
@@ -205,7 +172,7 @@ def test_recovery_goes_on_after_a_payout_that_cannot_be_claimed(quick_service):
 
 def test_a_read_only_postgresql_causes_503_until_it_writes_again(own_service):
     request = {"amount": "1", "currency": "EUR", "recipient_details": {"a": 1}}
-    warning = "recovery waits for the database: cannot execute UPDATE"
+    warning = "waits for the database: cannot execute UPDATE"
     own_service.environment |= {**SHORT_TIMES, "WEB_CONCURRENCY": "1", "CELERY_BROKER_URL": NO_BROKER}
     own_service.start_api()
     own_service.start_worker()
@@ -232,11 +199,12 @@ def test_a_worker_leaves_a_read_only_postgresql(own_service):
     own_service.database.set("default_transaction_read_only = on")
     own_service.database.hang_up()
     own_service.ring(*[payout["id"]] * 8)
-    wait_until(lambda: own_service.output().count("ReadOnlySqlTransaction") >= 8)
+    wait_until(lambda: "waits for the database: cannot execute UPDATE" in own_service.output())
     own_service.database.set("default_transaction_read_only = off")
     wait_until(lambda: own_service.get(payout))
-    for _thread in range(8):
+    for _connection in range(8):
         own_service.wait_for(own_service.post(), "COMPLETED")
+    assert "Traceback" not in own_service.output()
 
 
 @pytest.fixture(scope="module")

@@ -123,11 +123,11 @@ def test_the_heartbeat_needs_no_broker_and_no_database_and_stops_with_a_frozen_w
 
     wait_for_a_beat()
     own_service.database.refuse_connections()
-    wait_until(lambda: own_service.log_lines(logger="payouts.recovery", level="WARNING"))
+    wait_until(lambda: own_service.log_lines(logger="runtime.database", level="WARNING"))
     wait_for_a_beat()
     wait_for_a_beat()
     # One warning a minute, and not one for each thread and each pass.
-    counts = Counter(line["message"] for line in own_service.log_lines(logger="payouts.recovery", level="WARNING"))
+    counts = Counter(line["message"] for line in own_service.log_lines(logger="runtime.database", level="WARNING"))
     assert max(counts.values()) < 4
     os.killpg(worker.pid, signal.SIGSTOP)
     os.waitpid(worker.pid, os.WUNTRACED)

@@ -3,12 +3,13 @@
 import os
 import shutil
 import signal
-from uuid import uuid4
+from itertools import islice
 
 import pytest
 
 from payouts.gateways.sandbox import REFUSED_NUMBER
 from tests.acceptance.service import NO_BROKER, SHORT_TIMES, call, deployment, wait_until
+from tests.garbage import garbage, send
 from tests.gateway.behaviour import MOODS
 from tests.local import filesystem_broker, free_port
 
@@ -119,7 +120,7 @@ def test_the_heartbeat_goes_on_during_a_long_recovery(own_workers, tmp_path):
         " WHERE id IN (SELECT id FROM payouts_payout LIMIT 20) RETURNING id"
     )
     assert len(own_workers.database.rows(leave_half)) == 20
-    own_workers.start_worker(SANDBOX_DELAY="1", TMPDIR=str(tmp_path))
+    own_workers.start_worker(SANDBOX_DELAY="1", TMPDIR=str(tmp_path), CELERY_CONCURRENCY="4")
     wait_until(lambda: own_workers.database.rows("SELECT FROM payouts_payout WHERE status = 'COMPLETED'"))
     (tmp_path / "heartbeat").unlink()
     wait_until((tmp_path / "heartbeat").exists)
@@ -178,19 +179,21 @@ def test_a_worker_whose_claim_took_most_of_its_lease_does_not_ask_the_gateway(qu
     assert entry["posts"] == 1
 
 
-def test_an_unreadable_message_ends_no_worker(own_workers):
+def test_a_worker_pays_what_bells_announce_among_any_number_of_other_messages(own_workers):
     worker = own_workers.start_worker(PAYOUT_RECOVERY_INTERVAL="3600")
     # From now on the queue exists.
     own_workers.wait_for(own_workers.post(), "COMPLETED")
-    headers, body = {"task": "payouts.process", "id": "1"}, [[str(uuid4())], {}, {}]
-    unreadable = [({"id": 1}, headers), (1, headers), (body[:2], headers), (headers, {"task": ["payouts.process"]})]
-    unreadable += [(body, {"task": "payouts.process"}), (body, {**headers, "timelimit": "1"}), ({"task": "1"}, {})]
-    with own_workers.connect() as connection:
-        for content, properties in unreadable:
-            connection.Producer().publish(content, routing_key=own_workers.queue, headers=properties)
-    wait_until(lambda: own_workers.output().count("deleted unknown message") == len(unreadable), log=own_workers.log)
-    own_workers.wait_for(own_workers.post(), "COMPLETED")
+    messages, payouts = garbage(), []
+    for _ in range(20):
+        with own_workers.connect() as connection:
+            send(connection, own_workers.queue, islice(messages, 30))
+        payouts.append(own_workers.post())
+    for payout in payouts:
+        own_workers.wait_for(payout, "COMPLETED")
     assert worker.poll() is None
+    lines = own_workers.output().splitlines()
+    assert any("dropped messages that are not ours" in line for line in lines)
+    assert not [line for line in lines if "Traceback" in line or len(line) > 1000]
 
 
 def test_a_terminated_worker_finishes_its_payout(own_workers):
@@ -213,9 +216,12 @@ def test_a_terminated_worker_finishes_the_payout_of_its_recovery(quick_workers):
 def test_a_terminated_worker_starts_no_payout(own_workers):
     for _ in range(12):
         own_workers.post()
-    worker = own_workers.start_worker(SANDBOX_DELAY="5", PAYOUT_RECOVERY_INTERVAL="1")
+    worker = own_workers.start_worker(SANDBOX_DELAY="5", PAYOUT_RECOVERY_INTERVAL="1", CELERY_CONCURRENCY="4")
     count = "SELECT status, count(*) FROM payouts_payout GROUP BY 1"
-    # Four came by message, and four more by recovery. The worker holds the messages of the last four.
-    wait_until(lambda: dict(own_workers.database.rows(count)) == {"PROCESSING": 8, "NEW": 4})
+    # Four came by message. Recovery has claimed one more, which waits for a thread.
+    wait_until(lambda: dict(own_workers.database.rows(count)) == {"PROCESSING": 5, "NEW": 7})
     assert own_workers.stop(worker) == 0
-    assert dict(own_workers.database.rows(count)) == {"COMPLETED": 8, "NEW": 4}
+    assert dict(own_workers.database.rows(count)) == {"COMPLETED": 4, "PROCESSING": 1, "NEW": 7}
+    # The next worker takes that one at once.
+    put_back = "SELECT due_at <= now(), taken_at, asked_at, note FROM payouts_payout WHERE status = 'PROCESSING'"
+    assert own_workers.database.rows(put_back) == [(True, None, None, "the worker stopped before it asked")]
