@@ -10,7 +10,7 @@ from http.client import HTTPException
 from typing import Any
 from uuid import uuid4
 
-from tests.acceptance.service import Answer, call
+from tests.acceptance.service import Answer, call, wait_until
 from tests.drill.world import World
 from tests.gateway.ledger import REFUSED_NUMBER
 
@@ -101,6 +101,9 @@ class Client(threading.Thread):
             self.send(order)
 
     def repeat_all(self) -> None:
+        # A process of the API asks for a connection once a second while PostgreSQL refuses it.
+        wait_until(lambda: (answer := self.call("GET", "?page_size=1")) and answer.status == 200)
+        time.sleep(2)
         for order in self.orders:
             if order.key:
                 self.repeat_if_lost(order)

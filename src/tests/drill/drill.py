@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,12 @@ ROUNDS = int(os.environ.get("ROUNDS") or 2)
 CLIENT_COUNT = 4
 SECRETS = ("SECRET_KEY", "PAYOUT_GATEWAY_TOKEN", "PAYOUT_GATEWAY_NOTIFICATION_TOKEN")
 REST_SECONDS = 120
-# One for each thread of two API processes and of two workers, and one for the drill.
-MOST_CONNECTIONS = 2 * 4 + 2 * 13 + 1
+# So many callers post so many payouts at once.
+BURST = (8, 40)
+# One for each thread of two API processes, DB_CONNECTIONS for each of two workers, and one for the drill.
+MOST_CONNECTIONS = 2 * 4 + 2 * 8 + 1
+# CELERY_CONCURRENCY, and the worker's own. They start when they are needed, so that there are more of them later.
+MOST_THREADS = 64 + 12
 
 
 @pytest.fixture
@@ -87,10 +92,21 @@ def check_for_leaks(world):
     return f"no card number and no secret in {len(lines)} lines of the log, {json_lines} of them JSON"
 
 
+def post_at_once(crowd):
+    def post(client):
+        for _ in range(BURST[1]):
+            client.post()
+
+    with ThreadPoolExecutor(len(crowd)) as threads:
+        list(threads.map(post, crowd))
+
+
 def run_clients_while_things_break(world, log):
     """Returns the clients, and the census before the first fault."""
     ending = threading.Event()
-    clients = [Client(world, SEED + number, ending) for number in range(CLIENT_COUNT)]
+    clients = [Client(world, SEED + number, ending) for number in range(CLIENT_COUNT + BURST[0])]
+    clients, crowd = clients[:CLIENT_COUNT], clients[CLIENT_COUNT:]
+    world.burst = lambda: post_at_once(crowd)
     for client in clients:
         client.start()
     try:
@@ -102,7 +118,7 @@ def run_clients_while_things_break(world, log):
         ending.set()
         for client in clients:
             client.join()
-    return clients, census_before
+    return clients + crowd, census_before
 
 
 def assert_nothing_leaks(world, before, after):
@@ -110,6 +126,8 @@ def assert_nothing_leaks(world, before, after):
         # Each thread of the API opens up to two connections to Redis, and may have opened none before.
         spare = 40 if name.endswith("MB") else 16 if "Redis" in name else 8
         most = MOST_CONNECTIONS if "PostgreSQL" in name else number + spare
+        if name.startswith("worker") and name.endswith("threads"):
+            most = MOST_THREADS
         assert after[name] <= most, name
 
 

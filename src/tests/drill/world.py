@@ -6,11 +6,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from kombu import Connection
 
 from tests.acceptance.service import Gateway, Redis, Service, call, wait_until
@@ -22,6 +23,7 @@ from tests.local import free_port
 LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
 SICK_MOODS = tuple(mood for mood in MOODS if mood != "ok")
 NOTIFICATION_TOKEN = "known to both"
+TAKEN = "SELECT FROM payouts_payout WHERE taken_at IS NOT NULL AND due_at > now()"
 # A notification may name so many.
 MOST_KEYS = 100
 
@@ -97,6 +99,8 @@ class RabbitMQ:
 class World:
     # By failovers.
     lost_changes = 0
+    # Has callers send some hundred payouts as fast as they can.
+    burst: Callable[[], None]
 
     def __init__(self, folder: Path, chance: random.Random, manner: Manner) -> None:
         self.chance, self.manner = chance, manner
@@ -129,9 +133,10 @@ class World:
         self.service.migrate()
         self.api = self.start_api()
         self.workers = [self.start_worker() for _ in range(2)]
+        self.crowded_worker: subprocess.Popen[bytes] | None = None
 
     def close(self) -> None:
-        for process in (self.api, *self.workers):
+        for process in filter(None, (self.api, *self.workers, self.crowded_worker)):
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -139,18 +144,21 @@ class World:
         self.broker.kill()
         self.postgres.stop()
 
-    def start(self, script: str, is_up: Callable[[int], bool]) -> subprocess.Popen[bytes]:
+    def start(self, script: str, is_up: Callable[[int], bool], **environment: str) -> subprocess.Popen[bytes]:
         """Starts it again and again, as an orchestrator does: without a database it ends at once."""
-        process = self.service.start(script)
+        process = self.service.start(script, **environment)
         wait_until(lambda: process.poll() is not None or is_up(process.pid))
-        return process if process.poll() is None else self.start(script, is_up)
+        return process if process.poll() is None else self.start(script, is_up, **environment)
 
     def start_api(self) -> subprocess.Popen[bytes]:
         return self.start("entrypoint_http_api.sh", lambda _pid: self.service.is_ready())
 
-    def start_worker(self) -> subprocess.Popen[bytes]:
+    def start_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         # Waits for recovery's threads. Celery handles SIGTERM before it starts them; until then SIGTERM kills Python.
-        return self.start("entrypoint_celery.sh", lambda pid: len([*Path(f"/proc/{pid}/task").iterdir()]) > 2)
+        def is_up(pid: int) -> bool:
+            return len([*Path(f"/proc/{pid}/task").iterdir()]) > 2
+
+        return self.start("entrypoint_celery.sh", is_up, **environment)
 
     def wait_between(self, least: float, most: float) -> None:
         time.sleep(self.chance.uniform(least, most))
@@ -174,6 +182,33 @@ class World:
         number = self.chance.randrange(2)
         assert self.service.stop(self.workers[number]) == 0
         self.workers[number] = self.start_worker()
+
+    @contextmanager
+    def crowd_a_worker(self) -> Iterator[subprocess.Popen[bytes]]:
+        """One worker has hundreds of payouts in hand, as the provider takes its time."""
+        for worker in self.workers:
+            assert self.service.stop(worker) == 0
+        self.gateway.set_moods("slow")
+        self.burst()
+        self.crowded_worker = self.start_worker(CELERY_CONCURRENCY="256")
+        try:
+            # Something else may be broken, too. Then fewer will have to do.
+            with suppress(AssertionError, psycopg.Error):
+                wait_until(lambda: len(self.postgres.rows(TAKEN)) >= 200, 5)
+            yield self.crowded_worker
+        finally:
+            self.gateway.set_moods("ok")
+            self.crowded_worker = None
+            self.workers = [self.start_worker() for _ in range(2)]
+
+    def a_worker_with_hundreds_in_hand_is_terminated(self) -> None:
+        with self.crowd_a_worker() as worker:
+            assert self.service.stop(worker) == 0
+
+    def a_worker_with_hundreds_in_hand_is_killed(self) -> None:
+        with self.crowd_a_worker() as worker:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
 
     def a_process_of_the_api_is_killed(self) -> None:
         children = Path(f"/proc/{self.api.pid}/task/{self.api.pid}/children").read_text().split()
@@ -212,6 +247,14 @@ class World:
         others = "FROM pg_stat_activity WHERE datname = 'payouts' AND pid <> pg_backend_pid()"
         self.postgres.rows(f"SELECT pg_terminate_backend(pid) {others}")
 
+    def the_database_refuses_connections(self) -> None:
+        url = f"postgresql://postgres@127.0.0.1:{self.postgres.port}/postgres"
+        with psycopg.connect(url, autocommit=True) as maintenance:
+            maintenance.execute("ALTER DATABASE payouts ALLOW_CONNECTIONS false")
+            maintenance.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'payouts'")
+            time.sleep(10)
+            maintenance.execute("ALTER DATABASE payouts ALLOW_CONNECTIONS true")
+
     def the_database_restarts(self) -> None:
         self.postgres.stop()
         self.wait_between(0, 4)
@@ -244,6 +287,8 @@ class World:
             self.a_worker_is_killed,
             self.a_worker_is_frozen_past_its_lease,
             self.a_worker_is_terminated,
+            self.a_worker_with_hundreds_in_hand_is_killed,
+            self.a_worker_with_hundreds_in_hand_is_terminated,
             self.a_process_of_the_api_is_killed,
             self.the_api_is_killed,
             self.the_api_is_terminated,
@@ -252,6 +297,7 @@ class World:
             self.the_broker_is_full,
             self.the_broker_loses_its_queue,
             self.the_database_drops_its_connections,
+            self.the_database_refuses_connections,
             self.the_database_restarts,
             self.the_database_crashes,
             *([self.the_database_fails_over] if self.manner.may_fail_over else []),

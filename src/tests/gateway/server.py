@@ -27,7 +27,8 @@ COPY_SECONDS = (0, 0.3)
 
 class Gateway(ThreadingHTTPServer):
     daemon_threads = True
-    request_queue_size = 128
+    # Hundreds of calls wait here while it is frozen.
+    request_queue_size = 512
 
     def __init__(self, port: str, *certificate: str) -> None:
         super().__init__(("127.0.0.1", int(port)), Handler)
