@@ -31,6 +31,9 @@ bench: peers ## Measure it beside what people would write instead; OPTIONS=--qui
 bench-scaleout: peers ## Measure one, two and four processes
 	@$(RUN) python -m benchmarks scaleout $(OPTIONS)
 
+bench-slow: peers ## Measure workers whose provider takes 0.3 s
+	@$(RUN) python -m benchmarks slow $(OPTIONS)
+
 bench-scale: peers ## Explain its queries with up to SIZES="10000 1000000 10000000" payouts
 	@$(RUN) python -m benchmarks scale $(OPTIONS)
 
@@ -64,4 +67,4 @@ down: ## Stop what `up` started
 logs: ## Follow the logs of what `up` started
 	$(COMPOSE) --profile '*' logs -f
 
-.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-scale lint audit format migrations openapi pictures up down logs
+.PHONY: help setup run test drill fuzz peers bench bench-scaleout bench-slow bench-scale lint audit format migrations openapi pictures up down logs

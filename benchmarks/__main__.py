@@ -45,7 +45,7 @@ def servers(folder: Path) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["compare", "scaleout", "scale"])
+    parser.add_argument("what", choices=["compare", "scaleout", "scale", "slow"])
     parser.add_argument("--quick", action="store_true", help="one short round, to see that it runs")
     parser.add_argument("--only", default="", help="compare: only the parts whose names begin with this")
     parser.add_argument("--peer", action="append", help="compare: only this one, as the table calls it; or several")

@@ -37,6 +37,8 @@ COMMANDS = {
     "bare": (f"{GUNICORN} benchmarks.bare.api", f"{sys.executable} -m benchmarks.bare.worker", ""),
     "no work": ("", CELERY.format(name="nothing.tasks"), "nothing.process"),
 }
+# Only where a provider takes its time.
+WITHOUT_API = {"asyncio": ("", f"{sys.executable} -m benchmarks.aio.worker", "")}
 TICKS = os.sysconf("SC_CLK_TCK")
 BODY = json.dumps(
     {
@@ -52,7 +54,7 @@ BODY = json.dumps(
 class Peer:
     def __init__(self, name: str, template: str, broker: str, folder: Path) -> None:
         self.name = name
-        self.api_command, self.worker_command, self.task = COMMANDS[name]
+        self.api_command, self.worker_command, self.task = (COMMANDS | WITHOUT_API)[name]
         self.database = Database(template)
         self.port = free_port()
         self.queue = f"bench-{uuid4().hex}"
