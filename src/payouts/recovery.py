@@ -29,7 +29,7 @@ from runtime.worker import drop_waiting_tasks, stopping, submit
 
 logger = logging.getLogger(__name__)
 
-# Touched whenever there is room for calls. If it is old, no call ends: the worker is wedged.
+# Touched while there is room for calls, or PostgreSQL is away. If it is old, no call ends: the worker is wedged.
 HEARTBEAT = Path(tempfile.gettempdir(), "heartbeat")
 # However long the interval is, the heartbeat stays fresh.
 LONGEST_PAUSE_SECONDS = 15
@@ -78,8 +78,12 @@ def hand_out_what_is_due(status: Status, by: str, hand_out: Hand) -> bool:
     """Makes one pass. Says whether there may be more."""
     until, since = time.monotonic() + PASS_SECONDS, None
     while not stopping.wait(GROUP_SECONDS) and time.monotonic() < until:
+        if tasks.unwritten:
+            # The worker is well, and waits for PostgreSQL. Nobody may restart it: it knows what was paid.
+            beat()
+            continue
         room = calls.room(KINDS[status])
-        if room <= 0 or tasks.unwritten:
+        if room <= 0:
             continue
         beat()
         payouts = Payout.objects.claim_due(status, limit=room, by=by, since=since)

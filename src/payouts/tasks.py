@@ -22,7 +22,7 @@ from runtime import telemetry
 from runtime.clock import clock
 from runtime.context import request_id
 from runtime.database import UNAVAILABLE, Patience, is_held_up
-from runtime.messages import drops
+from runtime.messages import drops, read_uuid
 from runtime.worker import stopping
 
 logger = logging.getLogger(__name__)
@@ -39,17 +39,11 @@ outcomes = Patience(may_try=lambda: True, gives_up=stopping.is_over)
 claims = Patience(may_try=lambda: not unwritten, gives_up=stopping.is_set)
 
 
-def is_uuid(word: Any) -> bool:
-    try:
-        return bool(UUID(word))
-    except (AttributeError, TypeError, ValueError):
-        return False
-
-
 @shared_task(bind=True, name=TASK)
-def process(self: Any, payout_id: str = "", *others: Any) -> None:
+def process(self: Any, word: Any = None, *others: Any) -> None:
     request_id.set("-")
-    if others or not is_uuid(payout_id):
+    payout_id = read_uuid(word)
+    if others or not payout_id:
         drops.note("it names no payout")
         return
     with calls.one(Kind.BELL):

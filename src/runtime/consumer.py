@@ -27,11 +27,11 @@ class Consumer(consumer.Consumer):
         ours = {name for name in self.app.tasks if not name.startswith("celery.")}
 
         def receive(message: Any) -> None:
-            if why := fault(message, ours):
-                self.drop(message, why)
-                return
             try:
-                handle(message)
+                if why := fault(message, ours):
+                    self.drop(message, why)
+                else:
+                    handle(message)
             except (AttributeError, LookupError, TypeError, ValueError):
                 self.drop(message, "Celery cannot read it")
 

@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 # Raised when the database is away or takes no writes, as a replica or one whose disk is full.
 UNAVAILABLE = (InterfaceError, InternalError, OperationalError)
 
+# Somebody else has locked what the statement wants. PostgreSQL itself is well.
 HELD_UP = (QueryCanceled, LockNotAvailable, DeadlockDetected)
 # In an outage one thread tries again after so long.
 PAUSE_SECONDS = 0.5
@@ -58,7 +59,6 @@ def warn_once_a_minute(error: Exception) -> None:
 
 
 def is_held_up(error: Exception) -> bool:
-    """PostgreSQL is well. Somebody else has locked what the statement wants."""
     return isinstance(error.__cause__, HELD_UP)
 
 

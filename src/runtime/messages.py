@@ -1,4 +1,4 @@
-"""Which messages of the queue are ours. Anybody who reaches the broker can send others."""
+"""Which messages are ours. Anybody who reaches the broker can send others."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Container
 from typing import Any
+from uuid import UUID
 
 from prometheus_client import Counter
 
@@ -40,6 +41,13 @@ def is_call(body: str | bytes) -> bool:
     except (ValueError, RecursionError):
         pass
     return False
+
+
+def read_uuid(word: Any) -> UUID | None:
+    try:
+        return UUID(word)
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 class Drops:

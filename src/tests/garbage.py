@@ -43,6 +43,7 @@ KINDS = {
     "no arguments": lambda: (call(), HEADERS, {}),
     "two arguments": lambda: (call(some_id(), some_id()), HEADERS, {}),
     "an argument that is no id": lambda: (call("x"), HEADERS, {}),
+    "an id of nobody in another form": lambda: (call(f"urn:uuid:{some_id()}"), HEADERS, {}),
     "an argument that is a list": lambda: (call([1]), HEADERS, {}),
     "a named argument": lambda: (call(payout_id=some_id()), HEADERS, {}),
     "a task afterwards": lambda: (call(some_id(), afterwards={"chain": [{"task": "payouts.process"}]}), HEADERS, {}),

@@ -22,6 +22,7 @@ from payouts.machine import Answer, Status
 from payouts.models import Payout
 from runtime.clock import clock
 from runtime.curl import QUICK_EXIT
+from runtime.messages import read_uuid
 from runtime.sockets import has_unread_data
 
 logger = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ class HTTPGateway(threading.local):
         if fields is None:
             raise ValueError
         keys = fields.get("keys", [fields.get("key")])
-        return [UUID(key) for key in keys if isinstance(key, str) and is_uuid(key)] if isinstance(keys, list) else []
+        return [uuid for key in keys if (uuid := read_uuid(key))] if isinstance(keys, list) else []
 
     def _call(self, payout: Payout, url: str, headers: list[str], body: str | None, until: float) -> Answer:
         if self.token:
@@ -164,13 +165,6 @@ def read_object(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def is_uuid(text: str) -> bool:
-    try:
-        return bool(UUID(text))
-    except ValueError:
-        return False
 
 
 def is_about(payout: Payout, fields: dict[str, Any], *, must_say: bool) -> bool:

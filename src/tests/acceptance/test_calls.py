@@ -51,9 +51,10 @@ def test_a_thread_that_waits_for_the_provider_holds_no_connection(calling_worker
     assert asked_once(gateway)
 
 
-def test_an_outcome_that_could_not_be_written_is_written_later_and_not_asked_again(calling_workers, gateway):
+def test_an_outcome_that_could_not_be_written_is_written_later_and_not_asked_again(calling_workers, gateway, tmp_path):
     # The lease ends before PostgreSQL is back.
     calling_workers.environment |= {**SHORT_TIMES, "PAYOUT_LEASE": "6", "PAYOUT_GATEWAY_TIMEOUT": "3"}
+    calling_workers.environment["TMPDIR"] = str(tmp_path)
     with gateway.frozen():
         calling_workers.start_worker()
         payouts = post(calling_workers, 20)
@@ -61,13 +62,37 @@ def test_an_outcome_that_could_not_be_written_is_written_later_and_not_asked_aga
         calling_workers.database.refuse_connections()
     waiting = {"logger": "runtime.database", "level": "WARNING"}
     wait_until(lambda: calling_workers.log_lines(**waiting), log=calling_workers.log)
-    time.sleep(10)
+    time.sleep(9)
+    # Whoever looks at it must not restart the worker.
+    (tmp_path / "heartbeat").unlink()
+    wait_until((tmp_path / "heartbeat").exists)
     # Once a minute, and not once a thread.
     assert len(calling_workers.log_lines(**waiting)) < 4
     calling_workers.database.accept_connections()
     wait_until(lambda: calling_workers.statuses(payouts) == {"COMPLETED": 20}, log=calling_workers.log)
     assert asked_once(gateway)
     assert {calling_workers.get(payout)["attempt"] for payout in payouts} == {1}
+
+
+def test_an_outcome_whose_row_is_locked_holds_up_no_other(calling_workers, gateway):
+    calling_workers.environment["PGOPTIONS"] = "-c statement_timeout=500ms"
+    with gateway.frozen():
+        calling_workers.start_worker()
+        [locked] = post(calling_workers, 1)
+        wait_until_taken(calling_workers, 1)
+        other = calling_workers.database.connect()
+        other.execute("BEGIN")
+        other.execute("SELECT FROM payouts_payout FOR UPDATE")
+    with other:
+        wait_until(lambda: [entry["posts"] for entry in gateway.ledger()] == [1])
+        # Longer than a statement may take.
+        time.sleep(1.5)
+        for payout in post(calling_workers, 5):
+            calling_workers.wait_for(payout, "COMPLETED")
+        assert calling_workers.get(locked)["status"] == "PROCESSING"
+    assert calling_workers.wait_for(locked, "COMPLETED")["attempt"] == 1
+    assert asked_once(gateway)
+    assert "Traceback" not in calling_workers.output()
 
 
 def test_a_terminated_worker_writes_the_outcomes_of_hundreds_of_calls(calling_workers, gateway):
