@@ -34,9 +34,9 @@ def servers(folder: Path) -> Iterator[str]:
                 connection.execute("CREATE ROLE payouts SUPERUSER LOGIN PASSWORD 'payouts'")
             os.environ.update(settings | {"DB_USER": "payouts", "DB_PASSWORD": "payouts"})
         # Imported now, because what it imports starts a PostgreSQL where the environment names none.
-        world = import_module("tests.drill.world")
+        drill = import_module("tests.drill.rabbitmq")
         if not broker:
-            rabbitmq = world.RabbitMQ(folder / "rabbitmq")
+            rabbitmq = drill.RabbitMQ(folder / "rabbitmq")
             stack.callback(rabbitmq.kill)
             rabbitmq.start()
             broker = rabbitmq.url

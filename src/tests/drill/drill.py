@@ -60,8 +60,8 @@ def break_things(world, chance, log):
     while faults:
         together = [faults.pop() for _ in range(min(len(faults), chance.choice([1, 1, 2])))]
         kinds = {fault.__name__.split("_")[1] for fault in together}
-        if len(kinds) < len(together):
-            # Both would break the same thing.
+        if len(together) > 1 and (len(kinds) < 2 or any("hundreds" in fault.__name__ for fault in together)):
+            # Both would break the same thing, or one would keep the other from having hundreds in hand.
             faults.insert(0, together.pop())
         log(" and ".join(fault.__name__.replace("_", " ") for fault in together))
         failures = []
