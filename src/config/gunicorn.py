@@ -10,7 +10,7 @@ from typing import Any
 
 from config.settings import env
 from runtime.cores import stay_on_a_core
-from runtime.start import stop_if_unusable
+from runtime.start import hold_sigterm, stop_if_unusable, take_sigterm
 
 workers = env.between("WEB_CONCURRENCY", 2, 1, 1000)
 threads = env.between("API_THREADS", 4, 1, 1000)
@@ -45,5 +45,17 @@ def when_ready(server: Any) -> None:
         file.unlink()
 
 
+# The arbiter has no hook of Gunicorn's for the moment after a fork.
+os.register_at_fork(after_in_parent=take_sigterm)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    hold_sigterm()
+
+
 def post_fork(server: Any, worker: Any) -> None:
     stay_on_a_core()
+
+
+def post_worker_init(worker: Any) -> None:
+    take_sigterm()

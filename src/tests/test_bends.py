@@ -1,6 +1,9 @@
 """Each bend of a library works, and the library still needs it. A docstring names the file of the bend."""
 
+import os
 import re
+import subprocess
+import sys
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from threading import Event
 from types import SimpleNamespace
@@ -150,6 +153,58 @@ def test_celery_s_pool_of_threads_drops_no_task_by_itself():
     finally:
         ending.set()
         pool.stop()
+
+
+# Its new process is told to end before it has run a line, and ends its arbiter in any case.
+GUNICORN = """
+import os, signal, sys
+from gunicorn.app.base import BaseApplication
+
+fork = os.fork
+
+def fork_and_terminate():
+    if pid := fork():
+        os.kill(pid, signal.SIGTERM)
+    return pid
+
+def post_worker_init(worker):
+    if sys.argv[1] == "ours":
+        ours.post_worker_init(worker)
+    if worker.alive:
+        print("it goes on", flush=True)
+    sys.exit()
+
+class App(BaseApplication):
+    def load_config(self):
+        if sys.argv[1] == "ours":
+            self.cfg.set("pre_fork", ours.pre_fork)
+        self.cfg.set("post_worker_init", post_worker_init)
+        self.cfg.set("worker_exit", lambda server, worker: os.kill(os.getppid(), signal.SIGTERM))
+        self.cfg.set("bind", "127.0.0.1:0")
+
+    def load(self):
+        return print
+
+if sys.argv[1] == "ours":
+    from config import gunicorn as ours
+os.fork = fork_and_terminate
+App().run()
+"""
+
+
+@pytest.mark.parametrize(("whose", "output"), [("gunicorn's", "it goes on\n"), ("ours", "")])
+def test_only_our_new_process_heeds_a_sigterm_that_comes_early(whose, output, tmp_path):
+    """Bend: runtime/start.py"""
+    run = subprocess.run(
+        [sys.executable, "-c", GUNICORN, whose],
+        cwd=ROOT / "src",
+        env={**os.environ, "DEBUG": "1", "METRICS_FOLDER": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert run.stdout == output
 
 
 @pytest.mark.parametrize(("kind", "is_shared"), [(serializers.Serializer, False), (BuiltOnce, True)])
