@@ -1,4 +1,4 @@
-"""How PAYOUT_ROUTES and the settings of each HTTP gateway are read."""
+"""How PAYOUT_ROUTES and the settings of each gateway are read."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,6 +8,11 @@ from runtime.start import stop_if_unusable, stop_start
 
 DAY = 86_400
 CURRENCIES = ("RUB", "USD", "EUR", "*")
+# Kind -> where it is, and what its account and its secret are called.
+PROVIDERS = {
+    "paypal": ("https://api-m.paypal.com", "CLIENT_ID", "CLIENT_SECRET"),
+    "yookassa": ("https://api.yookassa.ru", "ACCOUNT_ID", "SECRET_KEY"),
+}
 
 
 def read_routes(env: Env, default: str) -> dict[str, str]:
@@ -21,14 +26,38 @@ def read_routes(env: Env, default: str) -> dict[str, str]:
     return routes
 
 
+def read_secret(env: Env, name: str) -> str:
+    secret: str = env(name, default="")
+    if not (secret.isascii() and secret.isprintable()):
+        # A file often ends with a line break, which would end the headers of each payment.
+        stop_start(name, "a header takes printable ASCII only")
+    return secret
+
+
+def read_provider(env: Env, name: str, *, pays: bool) -> dict[str, str]:
+    """
+    `yookassa` reads YOOKASSA_URL and so on, `yookassa.north` YOOKASSA_NORTH_URL and so on.
+
+    Whoever does not pay, such as the API, needs no secret.
+    """
+    kind, _, own = name.partition(".")
+    url, user, secret = PROVIDERS[kind]
+    prefix = "".join(f"{part.upper()}_" for part in (kind, own) if part)
+    options = {
+        "url": (env.http_url(f"{prefix}URL") or url).rstrip("/"),
+        "user": read_secret(env, f"{prefix}{user}"),
+        "secret": read_secret(env, f"{prefix}{secret}"),
+    }
+    for variable, option in ((user, "user"), (secret, "secret")):
+        if pays and not options[option]:
+            stop_start(f"{prefix}{variable}", f"the gateway {name} needs one")
+    return options
+
+
 def read_http_gateway(env: Env, name: str) -> dict[str, Any]:
     """`http` reads PAYOUT_GATEWAY_URL and so on, `http.north` PAYOUT_GATEWAY_NORTH_URL and so on."""
     own = name.partition(".")[2].upper()
     prefix = f"PAYOUT_GATEWAY_{own}_" if own else "PAYOUT_GATEWAY_"
-    token = env(f"{prefix}TOKEN", default="")
-    if not (token.isascii() and token.isprintable()):
-        # A file often ends with a line break, which would end the headers of each payment.
-        stop_start(f"{prefix}TOKEN", "a header takes printable ASCII only")
     url, lookup_url = env.http_url(f"{prefix}URL"), env.http_url(f"{prefix}LOOKUP_URL")
     if not url:
         stop_start(f"{prefix}URL", f"the gateway {name} needs one")
@@ -38,7 +67,7 @@ def read_http_gateway(env: Env, name: str) -> dict[str, Any]:
         lookup_url.format(key="", reference="")
     return {
         "url": url,
-        "token": token,
+        "token": read_secret(env, f"{prefix}TOKEN"),
         "lookup_url": lookup_url,
         "notification_token": env(f"{prefix}NOTIFICATION_TOKEN", default=""),
         "remembers": timedelta(seconds=env.between(f"{prefix}REMEMBERS", DAY, 1, 10_000 * DAY)),

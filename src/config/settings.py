@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy
 from kombu.transport import TRANSPORT_ALIASES
 
 from config.env import Env
-from config.routes import read_http_gateway, read_routes
+from config.routes import PROVIDERS, read_http_gateway, read_provider, read_routes
 from runtime.start import stop_start
 
 DAY = 86_400
@@ -247,10 +247,11 @@ PAYOUT_GATEWAY = env(
 PAYOUT_ROUTES = read_routes(env, PAYOUT_GATEWAY)
 # No payout takes these any more, but their providers may have money to give back.
 PAYOUT_RETIRED_ROUTES = env.parts_of("PAYOUT_RETIRED_ROUTES", r"[^:\s]+")
-PAYOUT_HTTP_GATEWAYS = {
-    name: read_http_gateway(env, name)
-    for name in (*PAYOUT_ROUTES.values(), *PAYOUT_RETIRED_ROUTES)
-    if name.partition(".")[0] == "http"
+route_kinds = {name: name.partition(".")[0] for name in (*PAYOUT_ROUTES.values(), *PAYOUT_RETIRED_ROUTES)}
+PAYOUT_HTTP_GATEWAYS = {name: read_http_gateway(env, name) for name, kind in route_kinds.items() if kind == "http"}
+pays = PROCESS_NAME == "payouts-worker"
+PAYOUT_PROVIDERS = {
+    name: read_provider(env, name, pays=pays) for name, kind in route_kinds.items() if kind in PROVIDERS
 }
 PAYOUT_GATEWAY_TIMEOUT = env.between("PAYOUT_GATEWAY_TIMEOUT", 20, 0.01, DAY)
 # How many calls of one process may ask one route. Where there are several, a quarter is left for the others.

@@ -7,7 +7,7 @@ from django.conf import settings
 from prometheus_client import Counter
 
 from payouts import gateways
-from payouts.gateways import absent, unknown, waits
+from payouts.gateways import CallError, absent, unknown, waits
 from payouts.machine import Answer, Outcome, Status
 from payouts.models import Payout
 from runtime.clock import clock
@@ -56,7 +56,13 @@ def ask(payout: Payout) -> Answer:
         if no_room:
             return no_room if no_room.outcome == Outcome.BUSY else nothing_sent(payout, no_room.note)
         began = clock()
-        answer = ask_by_the_rules(payout, route)
+        try:
+            answer = ask_by_the_rules(payout, route)
+        except CallError as error:
+            answer = error.answer
+        if payout.was_doubted and answer.outcome == Outcome.ABSENT:
+            # Only the second request was certainly not executed.
+            answer = unknown(answer.note)
         route.watch(answer, began)
     return of_completed(payout, answer) if payout.status == Status.COMPLETED else answer
 

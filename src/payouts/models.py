@@ -129,6 +129,8 @@ class Payout(models.Model):
     # Set before the gateway is asked, by `clock`: until when it may answer, and until when this key may be sent.
     deadline: float
     send_before: float
+    # An answer of this attempt was not believed, so what was sent may have been executed.
+    was_doubted: bool = False
     # What its status does not say. Set by `with_stage`.
     stage: str
     objects = models.Manager.from_queryset(PayoutQuerySet)()

@@ -32,7 +32,7 @@ def test_a_post_stores_all_fields(api):
 def test_a_post_shows_every_public_field(api):
     assert api.post(URL, REQUEST).json().keys() == {
         *("id", "user_id", "amount", "currency", "recipient_details", "comment", "status", "failure_reason"),
-        *("gateway_reference", "attempt", "created_at", "updated_at", "processed_at"),
+        *("failure_code", "gateway", "gateway_reference", "attempt", "created_at", "updated_at", "processed_at"),
     }
 
 

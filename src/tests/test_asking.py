@@ -172,7 +172,7 @@ def test_an_answer_that_does_not_fit_settles_nothing_and_is_an_error(http, serve
     assert (payout.status, payout.note) == (Status.PROCESSING, "the answer is about another payment")
     assert [record.message for record in caplog.records if record.levelname == "ERROR"]
     # Whatever else is on this connection is not read.
-    assert gateway.curl is None
+    assert gateway.client.curl is None
 
 
 # --- Look before a repetition

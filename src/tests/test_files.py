@@ -11,6 +11,7 @@ import pytest
 import yaml
 from django.core.management import call_command
 
+from config.routes import PROVIDERS
 from tests.local import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -24,7 +25,8 @@ def test_every_setting_has_a_line_in_the_example():
     sources = "".join(path.read_text() for path in (ROOT / "src/config").glob("*.py"))
     read = set(re.findall(r"""env(?:\.\w+)?\(\s*["'](\w+)""", sources))
     # A gateway with a name of its own reads the same settings with its name in them.
-    read |= {f"PAYOUT_GATEWAY_{name}" for name in re.findall(r"""env(?:\.\w+)?\(f"\{prefix\}(\w+)""", sources)}
+    read |= {f"PAYOUT_GATEWAY_{name}" for name in re.findall(r"""env(?:\.\w+\(|\(|, )f"\{prefix\}(\w+)""", sources)}
+    read |= {f"{kind.upper()}_{name}" for kind, (_, *names) in PROVIDERS.items() for name in ("URL", *names)}
     listed = re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(read)
 

@@ -221,7 +221,7 @@ def test_the_secret_contains_the_secrets(manifests):
     [secret] = manifests.of("Secret").values()
     assert secret["data"].keys() == {
         *("SECRET_KEY", "DB_PASSWORD", "CELERY_BROKER_URL", "PAYOUT_GATEWAY_TOKEN"),
-        "PAYOUT_GATEWAY_NOTIFICATION_TOKEN",
+        *("PAYOUT_GATEWAY_NOTIFICATION_TOKEN", "YOOKASSA_SECRET_KEY", "PAYPAL_CLIENT_SECRET"),
     }
 
 

@@ -222,6 +222,7 @@ def test_the_notes_name_only_settings_that_exist():
         "waits for a person: ",
         "the money came back: ",
         "no route leads to ",
+        "no access token: ",
         "an answer is about another payment",
         "enough calls are asking this provider already",
         "a hint cannot be checked: this gateway cannot look",

@@ -81,6 +81,29 @@ def test_an_unusable_setting_of_a_gateway_is_refused_in_one_line(monkeypatch, ro
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("URL", "api.example.com"), ("ACCOUNT_ID", ""), ("SECRET_KEY", ""), ("SECRET_KEY", "known\n")]
+)
+def test_an_unusable_setting_of_a_provider_is_refused_in_one_line(monkeypatch, name, value):
+    monkeypatch.setenv("PAYOUTS_PROCESS", "worker")
+    monkeypatch.setenv("PAYOUT_ROUTES", "RUB:yookassa.north,*:sandbox")
+    monkeypatch.setenv("YOOKASSA_NORTH_ACCOUNT_ID", "1")
+    monkeypatch.setenv("YOOKASSA_NORTH_SECRET_KEY", "known")
+    variable = f"YOOKASSA_NORTH_{name}"
+    assert re.fullmatch(f"The setting {variable} cannot be used: .+", refusal(monkeypatch, variable, value))
+
+
+def test_a_provider_has_the_real_address_and_the_api_no_secret(monkeypatch):
+    monkeypatch.setenv("PAYOUTS_PROCESS", "api")
+    monkeypatch.setenv("PAYOUT_ROUTES", "USD:paypal")
+    monkeypatch.setenv("PAYOUT_RETIRED_ROUTES", "paypal.old")
+    monkeypatch.setenv("PAYPAL_OLD_URL", "https://api-m.sandbox.paypal.com/")
+    assert runpy.run_path(SETTINGS_FILE)["PAYOUT_PROVIDERS"] == {
+        "paypal": {"url": "https://api-m.paypal.com", "user": "", "secret": ""},
+        "paypal.old": {"url": "https://api-m.sandbox.paypal.com", "user": "", "secret": ""},
+    }
+
+
 @pytest.mark.parametrize("remembers", ["59", "60"])
 def test_a_gateway_that_remembers_no_longer_than_a_lease_is_refused(monkeypatch, remembers):
     monkeypatch.setenv("PAYOUT_GATEWAY", "http")

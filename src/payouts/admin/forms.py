@@ -10,6 +10,7 @@ from rest_framework.exceptions import ParseError
 from unfold.forms import BaseDialogForm
 from unfold.widgets import UnfoldAdminRadioSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from payouts.gateways import unpayable
 from payouts.machine import PAID_OR_REFUSED
 from payouts.models import AMOUNT_MIN, Payout
 from runtime.cards import mask_text
@@ -51,6 +52,13 @@ class TextField(forms.CharField):
         return super().to_python((value or "").replace("\r\n", "\n"))
 
 
+def add_unpayable(form: Any, payout: Payout) -> None:
+    """Says where its provider cannot pay. What the form does not have, or leaves empty, is the payout's."""
+    values = {name: form.cleaned_data.get(name) or getattr(payout, name) for name in ("currency", "recipient_details")}
+    for field, errors in unpayable(**values).items():
+        form.add_error(field if field in form.fields else None, errors)
+
+
 class PayoutForm(forms.ModelForm):
     # As of when the person has seen the payout.
     seen = forms.CharField(widget=forms.HiddenInput, required=False)
@@ -62,6 +70,8 @@ class PayoutForm(forms.ModelForm):
     def clean(self) -> None:
         if self.cleaned_data.get("seen") != self.initial["seen"]:
             raise ValidationError(OVERTAKEN)
+        if "recipient_details" in self.fields and not self.errors:
+            add_unpayable(self, self.instance)
 
 
 class ReasonForm(BaseDialogForm):
@@ -77,6 +87,7 @@ class ReasonForm(BaseDialogForm):
             payout = Payout.objects.get(pk=self.object_id)
         except (Payout.DoesNotExist, ValidationError) as error:
             raise Http404 from error
+        self.payout = payout
         self.initial |= {"key": payout.gateway_key, "attempt": payout.attempt}
 
     def clean_note(self) -> str:
@@ -91,6 +102,10 @@ class RetryForm(ReasonForm):
         form_class=DetailsField, required=False, widget=SHORT, initial=""
     )
     field_order = ("amount", "recipient_details")
+
+    def clean(self) -> None:
+        if not self.errors:
+            add_unpayable(self, self.payout)
 
 
 class SettleForm(ReasonForm):

@@ -13,8 +13,10 @@ from payouts import machine
 from payouts.api.filters import PayoutQuery
 from payouts.api.serializers import PayoutSerializer
 from payouts.api.views import TO_READ
+from payouts.gateways import TAKES
 from payouts.gateways.sandbox import CARDS
 from payouts.models import AMOUNT_DIGITS, AMOUNT_PLACES, IDEMPOTENCY_KEY_MAX_LENGTH, Payout
+from payouts.recipients import HAS_ONE, TYPES
 from runtime.rest import MAX_BODY_BYTES
 
 SANDBOX = "\n".join(f"* `{number}` {becomes}" for number, becomes in CARDS.items())
@@ -100,7 +102,7 @@ EXAMPLES = {
     "user_id": 42,
     "amount": "100.50",
     "currency": "RUB",
-    "recipient_details": {"type": "card", "number": "4111111111111111", "holder": "CARD HOLDER"},
+    "recipient_details": {"type": "card", "number": "4111111111111111"},
     "comment": "Salary for November",
 }
 EXAMPLE_TIME = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -135,6 +137,18 @@ def status_changes() -> str:
     return "\n".join(lines)
 
 
+def recipients() -> str:
+    """Whom the gateways pay that do not take any object."""
+    lines = []
+    for kind, (currencies, types) in TAKES.items():
+        shapes = []
+        for each in types:
+            fields = (" or " if each in HAS_ONE else " and ").join(f"`{name}`" for name in TYPES[each])
+            shapes.append(f"`{each}` with {fields}")
+        lines.append(f"Where `{kind}` pays ({', '.join(currencies)}), its `type` is {', '.join(shapes)}.")
+    return " ".join([*lines, "Other gateways take any."])
+
+
 class LimitsInspector(FieldInspector):
     """Says the limits that a serializer's field does not tell, and takes back what is only true of input."""
 
@@ -154,6 +168,7 @@ class LimitsInspector(FieldInspector):
             result.additional_properties = True
         if obj.field_name == "recipient_details":
             result.min_properties = 1
+            result.description = f"{result.description} {recipients()}"
         return result
 
 

@@ -20,7 +20,7 @@ class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
 
     class Meta:
         model = Payout
-        fields: tuple[str, ...] = ("id", *MONEY, "comment", *RESULT, "attempt", *TIMES)
+        fields: tuple[str, ...] = ("id", *MONEY, "comment", *RESULT, "failure_code", "gateway", "attempt", *TIMES)
         read_only_fields: tuple[str, ...] = RESULT
         # REST framework looks for unique constraints at each request; PostgreSQL checks ours.
         validators: tuple[Any, ...] = ()

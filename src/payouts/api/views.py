@@ -2,6 +2,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions
 from rest_framework.decorators import action
@@ -15,6 +16,7 @@ from payouts.api.filters import PayoutQuery
 from payouts.api.pagination import PayoutPagination
 from payouts.api.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
 from payouts.bell import announce
+from payouts.gateways import unpayable
 from payouts.machine import PAID_OR_REFUSED, Status
 from payouts.models import IDEMPOTENCY_KEY_MAX_LENGTH, Payout, PayoutChange
 from payouts.querysets import fingerprint
@@ -115,13 +117,23 @@ class PayoutViewSet(ModelViewSet[Payout]):
         serializer.is_valid(raise_exception=True)
         fields = {"user_id": None, "comment": "", **serializer.validated_data}
         caller = request.user.get_username()
-        payout, created = Payout.objects.accept(fields, by=author(request), caller=caller, key=key)
+        payout, created = self.accept(fields, caller, key)
         if not created:
             return self.replay(payout, fields)
         announce(payout)
         data = serializer.to_representation(payout)
         location = request.build_absolute_uri(f"{request.path}{data['id']}/")
         return Response(data, 201, headers={"Location": location})
+
+    def accept(self, fields: dict[str, Any], caller: str, key: str | None) -> tuple[Payout, bool]:
+        errors = unpayable(fields["currency"], fields["recipient_details"])
+        if not errors:
+            return Payout.objects.accept(fields, by=author(self.request), caller=caller, key=key)
+        # What was accepted before is repeated, though its provider may be another one by now.
+        accepted = key and Payout.objects.filter(caller=caller, idempotency_key=key).first()
+        if not accepted:
+            raise exceptions.ValidationError(errors)
+        return accepted, False
 
     def replay(self, payout: Payout, fields: dict[str, Any]) -> Response:
         if payout.fingerprint != fingerprint(fields):
@@ -142,6 +154,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
             fields = {}
         if "status" not in fields:
             fields.pop("reason", None)
+        self.refuse_unpayable(kwargs["pk"], fields)
         # The guarded UPDATE comes first: what a read said before it could be wrong by then.
         if fields and not self.make(kwargs["pk"], fields, author(request)):
             return self.conflict()
@@ -149,6 +162,14 @@ class PayoutViewSet(ModelViewSet[Payout]):
         if fields.get("status") == Status.NEW:
             announce(payout)
         return Response(PayoutSerializer(payout).data)
+
+    def refuse_unpayable(self, pk: UUID, fields: dict[str, Any]) -> None:
+        """What is not changed of currency and recipient is read from the row."""
+        changed = {name: fields[name] for name in ("currency", "recipient_details") if name in fields}
+        if changed and settings.PAYOUT_PROVIDERS:
+            row = Payout.objects.live().filter(pk=pk).values("currency", "recipient_details").first()
+            if row and (errors := unpayable(**row | changed)):
+                raise exceptions.ValidationError(errors)
 
     def make(self, pk: UUID, fields: dict[str, Any], by: str) -> bool:
         """Makes the change that the payout's status allows; or settles its open outcome, on the provider's word."""

@@ -1,25 +1,34 @@
 """The calls outside: who moves the money, what they may answer, and which of them is asked."""
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
-from payouts.machine import Answer, Outcome
+from payouts.machine import Answer, Outcome, Status
 from payouts.models import FAILURE_CODE_MAX_LENGTH, REFERENCE_MAX_LENGTH, RETURNED_PREFIX, TEXT_MAX_LENGTH, Payout
+from payouts.recipients import faults
 from runtime.cards import mask_text
 from runtime.clock import clock
 
 # A route is called by its kind, by its kind and a name of its own ("http.north"), or by the dotted path of a class.
-KINDS = {"http": "payouts.gateways.http.HTTPGateway", "sandbox": "payouts.gateways.sandbox.SandboxGateway"}
+KINDS = {
+    "http": "payouts.gateways.http.HTTPGateway",
+    "paypal": "payouts.gateways.paypal.PayPalGateway",
+    "sandbox": "payouts.gateways.sandbox.SandboxGateway",
+    "yookassa": "payouts.gateways.yookassa.YooKassaGateway",
+}
+# What a kind can pay, where not everything: its currencies, and its types of recipients.
+TAKES = {"paypal": (("USD", "EUR"), ("paypal",)), "yookassa": (("RUB",), ("card", "token", "sbp", "yoomoney"))}
 PENDING_SCHEDULE = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300, 900, 3600))
 # After so many calls in a row without a word, a route is asked by one call at a time until it answers again.
 SILENT_CALLS = 3
@@ -63,6 +72,16 @@ def absent(why: str) -> Answer:
     return noted(Outcome.ABSENT, why)
 
 
+def no_reference(payout: Payout) -> Answer:
+    """
+    Nothing leads to it, as where nobody can look: while its key is remembered it may be sent again.
+
+    For gateways that look by their own reference alone.
+    """
+    why = "only its reference, which nobody knows, leads to it"
+    return unknown(why) if payout.status == Status.COMPLETED else absent(why)
+
+
 def waits(why: str) -> Answer:
     """Only a person can go on."""
     return noted(Outcome.WAITS, why)
@@ -79,6 +98,14 @@ def short(text: str, length: int) -> str:
 
 
 BUSY = Answer(Outcome.BUSY, note="enough calls are asking this provider already")
+
+
+class CallError(Exception):
+    """A call ended without an answer of the provider, and this is what it means."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.note)
+        self.answer = answer
 
 
 class Gateway(Protocol):
@@ -156,6 +183,27 @@ class Route:
                 self.silent_calls += 1
 
 
+def unpayable(currency: str, recipient_details: Mapping[str, Any], name: str = "") -> dict[str, list[str]]:
+    """Why the route of this name, or else that of this currency, cannot pay there: messages by field."""
+    name = name or settings.PAYOUT_ROUTES.get(currency) or settings.PAYOUT_ROUTES.get("*", "")
+    if (kind := name.partition(".")[0]) not in TAKES:
+        return {}
+    currencies, types = TAKES[kind]
+    if currency not in currencies:
+        return {"currency": [_("%(gateway)s pays only %(all)s.") % {"gateway": name, "all": ", ".join(currencies)}]}
+    wrong = faults(recipient_details, types)
+    return {"recipient_details": wrong} if wrong else {}
+
+
+def refuse_unpayable(payout: Payout) -> Answer | None:
+    """For one whose route was not known when it was accepted, or whose settings have changed since."""
+    for field, messages in unpayable(payout.currency, payout.recipient_details, payout.gateway).items():
+        why = f"{field}: {' '.join(map(str, messages))}"
+        # What was sent before may have been paid, whatever we think of it now.
+        return unknown(why) if payout.was_asked_before else refused(why, f"unpayable_{field}")
+    return None
+
+
 def route_names() -> set[str]:
     return {*settings.PAYOUT_ROUTES.values(), *settings.PAYOUT_RETIRED_ROUTES}
 
@@ -168,6 +216,10 @@ def routes() -> dict[str, Route]:
             "The setting PAYOUT_GATEWAY cannot be used:"
             " a worker needs PAYOUT_GATEWAY_URL, or PAYOUT_GATEWAY=sandbox on purpose"
         )
+    for currency, name in settings.PAYOUT_ROUTES.items():
+        kind = name.partition(".")[0]
+        if kind in TAKES and currency not in ("*", *TAKES[kind][0]):
+            raise ImproperlyConfigured(f"The setting PAYOUT_ROUTES cannot be used: {name} does not pay {currency}")
     return {name: Route(name, gateway_of(name)) for name in route_names()}
 
 

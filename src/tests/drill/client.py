@@ -12,12 +12,9 @@ from uuid import uuid4
 
 from tests.acceptance.service import Answer, call, wait_until
 from tests.drill.world import World
-from tests.gateway.ledger import REFUSED_NUMBER
 
 PAUSE = 0.05
 EXPECTED_ANSWERS = {200, 201, 204, 404, 409, 410, 503}
-CARD = {"number": "4111111111111111"}
-REFUSED_CARD = {"number": REFUSED_NUMBER}
 
 
 @dataclass
@@ -61,9 +58,10 @@ class Client(threading.Thread):
         return answer
 
     def new_order(self, key: str | None = None) -> Order:
-        details = REFUSED_CARD if self.chance.random() < 0.15 else CARD
-        amount = f"{self.chance.randrange(1, 10**6) / 100:.2f}"
-        return Order(key, {"amount": amount, "currency": "RUB", "recipient_details": details, "comment": uuid4().hex})
+        manner = self.world.manner
+        details = self.chance.choice(manner.refused) if self.chance.random() < 0.15 else manner.recipient
+        request = {"currency": manner.currency, "recipient_details": details, "comment": uuid4().hex}
+        return Order(key, {"amount": f"{self.chance.randrange(1, 10**6) / 100:.2f}", **request})
 
     def send(self, order: Order) -> bool:
         headers = {"Idempotency-Key": order.key} if order.key else {}
@@ -137,7 +135,7 @@ class Client(threading.Thread):
 
     def send_back(self) -> None:
         if payout := self.choose("FAILED"):
-            self.call("PATCH", f"{payout['id']}/", {"status": "NEW", "recipient_details": CARD})
+            self.call("PATCH", f"{payout['id']}/", {"status": "NEW", "recipient_details": self.world.manner.recipient})
 
     def ring_twice(self) -> None:
         """Sends a second message for each of ten payouts."""

@@ -8,23 +8,35 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
+from config.routes import PROVIDERS
 from tests.acceptance.service import Gateway, Redis, Service, call, wait_until
 from tests.drill.failover import ReplicatedPostgres
 from tests.drill.manners import Manner
 from tests.drill.rabbitmq import RabbitMQ
 from tests.gateway.behaviour import MOODS, NOTIFICATION_MOODS
+from tests.gateway.languages import LANGUAGES
 
 LEASE, TIMEOUT, INTERVAL = 4, 2, 0.5
 SICK_MOODS = tuple(mood for mood in MOODS if mood != "ok")
-NOTIFICATION_TOKEN = "known to both"
+ACCOUNT, GATEWAY_TOKEN, NOTIFICATION_TOKEN = "100500", "known to the gateway", "known to both"
 TAKEN = "SELECT FROM payouts_payout WHERE taken_at IS NOT NULL AND due_at > now()"
 # So many payouts at least are in the hands of a worker that has hundreds.
 CROWD = 150
 # A notification may name so many.
 MOST_KEYS = 100
+
+
+def notifications(route: str, keys: list[str]) -> list[dict[str, Any]]:
+    match route:
+        case "yookassa":
+            return [{"object": {"metadata": {"key": key}}} for key in keys]
+        case "paypal":
+            return [{"resource": {"sender_batch_id": key}} for key in keys]
+    return [{"keys": keys[start : start + MOST_KEYS]} for start in range(0, len(keys), MOST_KEYS)]
 
 
 class World:
@@ -43,19 +55,16 @@ class World:
         self.service.environment |= {
             "CELERY_BROKER_URL": self.broker.url,
             "CELERY_TASK_DEFAULT_QUEUE": "payouts",
-            "PAYOUT_GATEWAY": "http",
-            **self.gateway.environment(can_look=manner.can_look),
-            "PAYOUT_GATEWAY_TOKEN": "known to the gateway",
-            "PAYOUT_GATEWAY_NOTIFICATION_TOKEN": NOTIFICATION_TOKEN,
-            "PAYOUT_GATEWAY_REMEMBERS": str(manner.remembers),
+            "PAYOUT_GATEWAY": manner.route,
+            **self.gateway_environment(),
             "PAYOUT_LEASE": str(LEASE),
             "PAYOUT_GATEWAY_TIMEOUT": str(TIMEOUT),
             "PAYOUT_RECOVERY_INTERVAL": str(INTERVAL),
         }
-        self.notification_url = f"{self.service.base}/gateways/http/"
+        self.notification_url = f"{self.service.base}/gateways/{manner.route}/"
         self.gateway.set(
             manner=manner.gateway,
-            token="known to the gateway",
+            token=GATEWAY_TOKEN if manner.route == "http" else f"{ACCOUNT}:{GATEWAY_TOKEN}",
             notification_url=self.notification_url,
             notification_token=NOTIFICATION_TOKEN,
             notification_moods=[*NOTIFICATION_MOODS],
@@ -65,6 +74,18 @@ class World:
         self.api = self.start_api()
         self.workers = [self.start_worker() for _ in range(2)]
         self.crowded_worker: subprocess.Popen[bytes] | None = None
+
+    def gateway_environment(self) -> dict[str, str]:
+        if self.manner.route == "http":
+            return {
+                **self.gateway.environment(can_look=self.manner.can_look),
+                "PAYOUT_GATEWAY_TOKEN": GATEWAY_TOKEN,
+                "PAYOUT_GATEWAY_NOTIFICATION_TOKEN": NOTIFICATION_TOKEN,
+                "PAYOUT_GATEWAY_REMEMBERS": str(self.manner.remembers),
+            }
+        _url, account, secret = PROVIDERS[self.manner.route]
+        values = {"URL": self.gateway.base, account: ACCOUNT, secret: GATEWAY_TOKEN}
+        return {f"{self.manner.route.upper()}_{name}": value for name, value in values.items()}
 
     def close(self) -> None:
         for process in filter(None, (self.api, *self.workers, self.crowded_worker)):
@@ -200,15 +221,18 @@ class World:
         self.lost_changes += self.postgres.fail_over(least=self.chance.randrange(1, 20))
 
     def the_gateway_misbehaves(self) -> None:
-        self.gateway.set_moods("ok", *self.chance.sample(SICK_MOODS, 5))
+        errors = () if self.manner.route == "http" else LANGUAGES[self.manner.route].ERRORS
+        moods = (*SICK_MOODS, *errors)
+        self.gateway.set_moods("ok", *self.chance.sample(moods, 5))
         self.wait_between(3, 6)
         self.gateway.set_moods("ok")
 
     def notify(self, keys: list[str]) -> None:
         """The provider repeats its notifications, or a statement names these payments."""
-        token = {"Authorization": f"Bearer {NOTIFICATION_TOKEN}"}
-        for start in range(0, len(keys), MOST_KEYS):
-            answer = call("POST", self.notification_url, {"keys": keys[start : start + MOST_KEYS]}, **token)
+        # The others are not signed.
+        token = {"Authorization": f"Bearer {NOTIFICATION_TOKEN}"} if self.manner.route == "http" else {}
+        for body in notifications(self.manner.route, keys):
+            answer = call("POST", self.notification_url, body, **token)
             assert answer.status == 200, answer
             time.sleep(0.1)
 

@@ -24,6 +24,14 @@ MOODS = {
     "other amount": "says paid of another amount",
     "exchange": "gives this answer to the next call, and this call the answer of the last one",
 }
+# Only in the languages of real providers, which have errors of their own. Nothing is executed.
+ERROR_MOODS = {
+    "forbidden": "lacks a permission",
+    "credentials": "does not know who calls",
+    "too many": "takes no more calls for now",
+    "internal": "is broken",
+    "funds": "says that the company's account is empty; only PayPal has such an error",
+}
 NOTIFICATION_MOODS = {
     "sent": "sends it at once",
     "lost": "never sends it",
@@ -50,7 +58,14 @@ MANNERS: dict[str, dict[str, Any]] = {
     # The money of some payments comes back.
     "returns": {"return_seconds": 1, "return_share": 0.3},
 }
-NO_TIMES = {"pending_seconds": 0, "pending_share": 1, "forget_seconds": 0, "return_seconds": 0, "return_share": 0}
+NO_TIMES = {
+    "pending_seconds": 0,
+    "pending_share": 1,
+    "forget_seconds": 0,
+    "return_seconds": 0,
+    "return_share": 0,
+    "unclaimed_share": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +81,15 @@ class Behaviour:
     forget_seconds: float = 0
     return_seconds: float = 0
     return_share: float = 0
+    # Of the payments whose money comes back, so many were never paid: nobody has claimed them.
+    unclaimed_share: float = 0
+    # Of the languages of real providers: why it refuses, whether PayPal then denies the whole batch, what PayPal says
+    # in place of its usual words, such as {"pending": "UNCLAIMED", "refused": "BLOCKED", "returned": "REVERSED"}, and
+    # how long PayPal's tokens live, if not as long as it says.
+    reason: str = ""
+    denies: bool = False
+    words: dict[str, str] = field(default_factory=dict)
+    token_seconds: float = 0
     # Where notifications go, if anywhere.
     notification_url: str = ""
     notification_token: str = ""

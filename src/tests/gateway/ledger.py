@@ -1,16 +1,18 @@
-"""What the reference gateway has booked, and what it says of it."""
+"""What the reference gateway has booked."""
 
 import random
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 from tests.gateway.behaviour import Behaviour
 
-REFUSED_NUMBER = "4000000000000002"
-CODES = {"paid": 201, "refused": 402, "pending": 202, "returned": 200}
+# The provider takes the payment of these, and refuses it; of the second two it does not even take the request.
+REFUSED_NUMBER, REFUSED_RECEIVER = "4000000000000002", "refused@example.com"
+INVALID_NUMBER, INVALID_RECEIVER = "4000000000000127", "invalid@example.com"
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Reply:
 class Entry:
     """One payment. What the provider says of it changes with the time."""
 
+    # The module that says it.
+    language: str
     key: str
     amount: str
     currency: str
@@ -36,6 +40,8 @@ class Entry:
     settled_at: float
     # None if the money never comes back.
     returned_at: float | None
+    # How many payments of this key came before. The provider has forgotten those.
+    earlier: int = 0
     posts: int = 0
     looks: int = 0
     # What the first request was answered, which some providers repeat for ever.
@@ -52,25 +58,18 @@ class Entry:
 
     @property
     def reference(self) -> str:
-        return f"ref-{self.key[-12:]}"
+        return f"ref-{self.key[-12:]}{f'-{self.earlier}' if self.earlier else ''}"
 
-    def reply(self) -> Reply:
-        status = self.status
-        content = {
-            "key": self.key,
-            "status": status,
-            "amount": self.amount,
-            "currency": self.currency,
-            "reference": self.reference,
-        }
-        if status == "refused":
-            content |= {"reason": f"The card {self.details.get('number')} is refused.", "code": "card_refused"}
-        if status == "returned":
-            content |= {"reason": "The account is closed.", "code": "account_closed"}
-        return Reply(CODES[status], content)
+    def under_another_key(self) -> "Entry":
+        key = str(uuid4())
+        return replace(self, key=key, external_id=key)
 
     def as_json(self) -> dict[str, Any]:
         return {**asdict(self), "status": self.status}
+
+
+def is_refused(details: dict[str, Any]) -> bool:
+    return bool({REFUSED_NUMBER, REFUSED_RECEIVER, INVALID_NUMBER, INVALID_RECEIVER} & {*map(str, details.values())})
 
 
 class Ledger:
@@ -79,6 +78,8 @@ class Ledger:
         self.lock = threading.Lock()
         self.entries: list[Entry] = []
         self.by_key: dict[str, Entry] = {}
+        # The access tokens that were given, and when each of them dies.
+        self.tokens: dict[str, float] = {}
 
     def find(self, key: str, behaviour: Behaviour) -> Entry | None:
         """The payment of this key, unless the provider has forgotten the key."""
@@ -87,12 +88,16 @@ class Ledger:
             return None
         return entry
 
-    def book(self, request: dict[str, Any], caller: str | None, behaviour: Behaviour, *, refuse: bool) -> Entry:
+    def book(
+        self, language: str, request: dict[str, Any], caller: str | None, behaviour: Behaviour, *, refuse: bool
+    ) -> Entry:
         now = time.time()
         is_pending = behaviour.pending_seconds and random.random() < behaviour.pending_share
         settled_at = now + behaviour.pending_seconds if is_pending else now
         comes_back = random.random() < behaviour.return_share
+        is_unclaimed = random.random() < behaviour.unclaimed_share
         entry = Entry(
+            language=language,
             key=request["key"],
             amount=request["amount"],
             currency=request["currency"],
@@ -100,10 +105,11 @@ class Ledger:
             comment=request["comment"],
             external_id=request["external_id"],
             caller=caller,
-            is_refused=refuse or request["recipient_details"].get("number") == REFUSED_NUMBER,
+            is_refused=refuse or is_refused(request["recipient_details"]),
             booked_at=now,
             settled_at=settled_at,
-            returned_at=settled_at + behaviour.return_seconds if comes_back else None,
+            returned_at=settled_at + behaviour.return_seconds * (not is_unclaimed) if comes_back else None,
+            earlier=self.by_key[request["key"]].earlier + 1 if request["key"] in self.by_key else 0,
         )
         self.entries.append(entry)
         self.by_key[entry.key] = entry

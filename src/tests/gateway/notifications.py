@@ -6,18 +6,19 @@ import random
 import threading
 import time
 from contextlib import suppress
+from itertools import count
 from typing import Any
 from urllib.request import Request, urlopen
-from uuid import uuid4
 
 from tests.gateway.behaviour import Behaviour
+from tests.gateway.languages import LANGUAGES
 from tests.gateway.ledger import Entry
 
 LATEST_SECONDS = 3
 
 
-def send(behaviour: Behaviour, token: str, **body: Any) -> None:
-    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+def send(behaviour: Behaviour, signature: dict[str, str], body: dict[str, Any]) -> None:
+    headers = {**signature, "Content-Type": "application/json"}
     request = Request(behaviour.notification_url, json.dumps(body).encode(), headers)
     # The service may be away. This provider does not try again.
     with suppress(OSError):
@@ -30,18 +31,20 @@ class Notifier(threading.Thread):
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.condition = threading.Condition()
-        self.due: list[tuple[float, str, str, Behaviour]] = []
+        self.due: list[tuple[float, int, Entry, str, Behaviour]] = []
+        self.counter = count()
 
     def plan(self, entry: Entry, behaviour: Behaviour) -> None:
-        """A notification when the payment is settled, and one when its money comes back."""
+        """A notification when it waits to be claimed, one when it is settled, and one when its money comes back."""
         if not behaviour.notification_url:
             return
-        for at in (entry.settled_at, entry.returned_at):
+        claimable_at = entry.booked_at if behaviour.words.get("pending") == "UNCLAIMED" else None
+        for at in {claimable_at, entry.settled_at, entry.returned_at}:
             if at is not None:
                 mood = random.choice(behaviour.notification_moods)
                 delay = random.uniform(0, LATEST_SECONDS) if mood == "reordered" else 0
                 with self.condition:
-                    heapq.heappush(self.due, (at + delay, entry.key, mood, behaviour))
+                    heapq.heappush(self.due, (at + delay, next(self.counter), entry, mood, behaviour))
                     self.condition.notify()
 
     def run(self) -> None:
@@ -49,19 +52,21 @@ class Notifier(threading.Thread):
             with self.condition:
                 while not self.due or self.due[0][0] > time.time():
                     self.condition.wait(self.due[0][0] - time.time() if self.due else None)
-                _at, key, mood, behaviour = heapq.heappop(self.due)
-            self.notify_in_mood(behaviour, key, mood)
+                _at, _number, entry, mood, behaviour = heapq.heappop(self.due)
+            self.notify_in_mood(behaviour, entry, mood)
 
-    def notify_in_mood(self, behaviour: Behaviour, key: str, mood: str) -> None:
-        token = behaviour.notification_token
+    def notify_in_mood(self, behaviour: Behaviour, entry: Entry, mood: str) -> None:
+        language = LANGUAGES[entry.language]
+        say, signature = language.notification, language.signature(behaviour.notification_token)
+        body = say(entry, behaviour)
         match mood:
             case "lost":
                 pass
             case "doubled":
-                send(behaviour, token, key=key)
-                send(behaviour, token, key=key)
+                send(behaviour, signature, body)
+                send(behaviour, signature, body)
             case "forged":
-                send(behaviour, "guessed", key=key, status="refused")
-                send(behaviour, token, key=str(uuid4()), status="paid")
+                send(behaviour, language.signature("guessed"), {**body, "status": "refused"})
+                send(behaviour, signature, {**say(entry.under_another_key(), behaviour), "status": "paid"})
             case _:
-                send(behaviour, token, key=key)
+                send(behaviour, signature, body)

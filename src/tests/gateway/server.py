@@ -11,14 +11,14 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
 
 from tests.gateway import manners
 from tests.gateway.behaviour import Behaviour
+from tests.gateway.languages import language_of
 from tests.gateway.ledger import Ledger, Reply
 from tests.gateway.notifications import Notifier
+from tests.gateway.wire import Call
 
-FIELDS = {"key", "amount", "currency", "recipient_details", "comment", "external_id"}
 HANG_SECONDS = 60
 SLOW_SECONDS = (0.1, 1.5)
 # The second copy of an answer comes so much later: before the next request, or after it.
@@ -64,45 +64,44 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         try:
-            self.server.behaviour = self.server.behaviour.changed(self.body())
+            self.server.behaviour = self.server.behaviour.changed(json.loads(self.call().body))
         except ValueError as error:
             return self.answer(Reply(400, {"detail": str(error)}))
         return self.answer(Reply(200, {}))
 
     def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        if url.path == "/ledger":
+        call = self.call()
+        if call.path == "/ledger":
             return self.answer(Reply(200, self.server.ledger.as_json()))
-        if not self.is_known():
-            return self.answer(Reply(401, {"detail": "who are you?"}))
-        mood = random.choice(self.server.behaviour.moods)
+        language = language_of(call.path)
+        names = language.read_look(call)
+        if isinstance(names, Reply):
+            return self.answer(names)
+        mood = random.choice(call.behaviour.moods)
         if mood == "broken":
             return self.answer(Reply(503, {"detail": "cannot look"}))
-        names = {name: values[0] for name, values in parse_qs(url.query).items()}
-        reply = manners.look(self.server.ledger, names, self.server.behaviour)
-        return self.answer_in_mood(mood, manners.HIDING_REPLIES.get(mood, reply))
+        reply = language.ERRORS.get(mood) or manners.look(language, names, call, mood)
+        return self.answer_in_mood(mood, reply)
 
     def do_POST(self) -> None:
-        request, behaviour = self.body(), self.server.behaviour
-        if not self.is_known():
-            return self.answer(Reply(401, {"detail": "who are you?"}))
-        is_json = self.headers["Content-Type"] == "application/json"
-        if not is_json or request.keys() != FIELDS or request["key"] != self.headers["Idempotency-Key"]:
-            return self.answer(Reply(422, {"detail": "not as the contract says, and not booked"}))
-        mood = request["recipient_details"].get("mood") or random.choice(behaviour.moods)
+        call = self.call()
+        language = language_of(call.path)
+        request = language.read(call)
+        if isinstance(request, Reply):
+            return self.answer(request)
+        mood = request["recipient_details"].get("mood") or random.choice(call.behaviour.moods)
         if mood == "broken":
             return self.answer(Reply(503, {"detail": "not paid, and not booked"}))
         if mood == "slow":
             time.sleep(random.uniform(*SLOW_SECONDS))
-        reply = manners.pay(self.server.ledger, request, self.headers["Authorization"], behaviour, mood)
+        reply = language.ERRORS.get(mood) or manners.pay(language, request, call, mood)
         return self.answer_in_mood(mood, reply)
 
-    def is_known(self) -> bool:
-        token = self.server.behaviour.token
-        return not token or self.headers["Authorization"] == f"Bearer {token}"
-
-    def body(self) -> Any:
-        return json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+    def call(self) -> Call:
+        url, length = urlsplit(self.path), int(self.headers["Content-Length"] or 0)
+        query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        body = self.rfile.read(length)
+        return Call(url.path, query, self.headers, body, self.server.behaviour, self.server.ledger)
 
     def answer_in_mood(self, mood: str, reply: Reply) -> None:
         match mood:
@@ -123,7 +122,8 @@ class Handler(BaseHTTPRequestHandler):
             case "half":
                 self.answer(Reply(reply.code, json.dumps(reply.content)[:-20]))
             case "exchange":
-                self.answer(self.server.exchange(reply))
+                # An error of a real provider names no payment, so nobody could know whose it is.
+                self.answer(self.server.exchange(reply) if reply.code < 400 or "key" in reply.content else reply)
             case _:
                 self.answer(spoiled(mood, reply))
 
@@ -150,13 +150,10 @@ class Handler(BaseHTTPRequestHandler):
 
 def spoiled(mood: str, reply: Reply) -> Reply:
     """The same answer, unless the mood says something else."""
-    paid = {"currency": "RUB", **reply.content, "status": "paid"}
     replies = {
         "page": Reply(200, "<html>The proxy is being maintained</html>"),
         "long": Reply(200, json.dumps(reply.content) + " " * 64 * 1024),
         "empty": Reply(200, ""),
         "proxy": Reply(400, {"status": 400, "error": "Bad Request", "message": "upstream"}),
-        "other key": Reply(201, {**paid, "key": str(uuid4())}),
-        "other amount": Reply(201, {**paid, "amount": "0.00"}),
     }
     return replies.get(mood, reply)
