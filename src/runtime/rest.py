@@ -136,6 +136,22 @@ class PlainTextField(serializers.CharField):
         return super().to_internal_value(data)
 
 
+class Strict(serializers.Serializer):
+    """Refuses a field that it does not have: whoever misspells one would believe that it was read."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        names = data.keys() - self.fields.keys() if isinstance(data, Mapping) else ()
+        errors = {name: [_("There is no such field.")] for name in sorted(names)}
+        try:
+            values = super().to_internal_value(data)
+        except exceptions.ValidationError as error:
+            others: Any = error.detail
+            raise exceptions.ValidationError({**others, **errors}) from error
+        if errors:
+            raise exceptions.ValidationError(errors)
+        return values
+
+
 class BuiltOnce(serializers.Serializer):
     """
     A serializer whose fields are built once, and not for each request.

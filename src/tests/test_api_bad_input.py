@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from payouts.models import Payout
-from tests.make import REQUEST, URL, make_payout, nest, short_id, url_of
+from tests.make import REQUEST, URL, make_payout, nest, row, short_id, url_of
 
 pytestmark = pytest.mark.django_db
 
@@ -252,12 +252,50 @@ def test_a_bad_query_is_named(api, query, name):
         *("created_after=2026-01-01T00:00:00%2B23:59", "created_before=2026-01-01T00:00:00-16:00"),
         *("created_after=2026-01-01", "created_before=2026-01-01T00:00", "user_id=", "currency=", "cursor="),
         *("page_size=0", "page_size=-1", "page_size=a", "page_size=%00", "page_size=1e9", "page_size=99999999999"),
-        *("search=%F0%9F", "search=%27%22%5C%3B--", "search=%26%7C%21%28%3A%2A", "search=%20", "unheard=%00", "&&=&"),
+        *("search=%F0%9F", "search=%27%22%5C%3B--", "search=%26%7C%21%28%3A%2A", "search=%20", "&&=&"),
         *("page=1&cursor=x", f"user_id={2**63 - 1}", f"user_id={-(2**63)}", "amount_min=-5", "amount_max=0"),
     ],
 )
 def test_an_odd_query_is_accepted(api, query):
     assert api.get(f"{URL}?{query}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "names"),
+    [
+        ("get", "", "Status=FAILED&state=x&status=NEW", {"Status", "state"}),
+        ("get", "", "unheard=%00", {"unheard"}),
+        ("get", "", "format=json", {"format"}),
+        ("get", "{id}/history/", "status=NEW&page=1", {"status"}),
+        ("get", "{id}/", "page=1", {"page"}),
+        ("post", "", "status=NEW", {"status"}),
+        ("patch", "{id}/", "comment=x", {"comment"}),
+        ("put", "{id}/", "comment=x", {"comment"}),
+        ("delete", "{id}/", "force=1", {"force"}),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_refused_by_name(api, method, path, query, names):
+    payout = make_payout()
+    before = row(payout)
+    answer = getattr(api, method)(f"{URL}{path.format(id=payout.pk)}?{query}", REQUEST if method != "get" else None)
+    assert (answer.status_code, answer.json()) == (400, {name: ["There is no such parameter."] for name in names})
+    assert (row(payout), Payout.objects.count()) == (before, 1)
+
+
+def test_a_method_that_is_not_allowed_is_said_whatever_the_query(api):
+    assert api.delete(f"{URL}?status=NEW").status_code == 405
+
+
+@pytest.mark.parametrize("method", ["post", "put", "patch"])
+def test_a_field_that_there_is_not_is_refused_beside_what_else_is_wrong(api, method):
+    payout = make_payout()
+    before = row(payout)
+    url = URL if method == "post" else f"{URL}{payout.pk}/"
+    answer = getattr(api, method)(url, {**REQUEST, "state": "CANCELLED", "Comment": "x", "amount": "0"})
+    missing = ["There is no such field."]
+    amount = ["Ensure this value is greater than or equal to 0.01."]
+    assert (answer.status_code, answer.json()) == (400, {"Comment": missing, "state": missing, "amount": amount})
+    assert (row(payout), Payout.objects.count()) == (before, 1)
 
 
 @pytest.mark.parametrize(

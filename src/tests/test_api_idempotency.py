@@ -46,7 +46,7 @@ def test_a_replay_shows_the_payout_as_it_is_now(api):
         {"amount": "0100.50"},
         {"comment": ""},
         {"user_id": None},
-        {"status": "COMPLETED", "unheard_of": 1},
+        {"status": "COMPLETED", "created_at": 1},
         {"recipient_details": {"n": [1, {"b": 2, "a": "é"}]}},
     ],
     ids=str,

@@ -93,7 +93,7 @@ def test_an_empty_parameter_counts_as_missing_and_the_document_says_so(api, docu
 
 
 def test_the_api_accepts_the_example_of_a_payout(api, document):
-    assert api.post(URL, document["definitions"]["Payout"]["example"]).status_code == 201
+    assert api.post(URL, document["definitions"]["PayoutPost"]["example"]).status_code == 201
 
 
 def test_the_document_lists_the_headers(document):

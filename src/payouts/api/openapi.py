@@ -40,6 +40,7 @@ Any other one is paid.
 Say who you are by `Authorization: Token …`; whoever runs the service makes you a token and shows it once.
 
 Every answer carries `X-Request-ID`: yours, or one that was made for you. Quote it when you ask for help.
+A field or a parameter that there is not is a 400 that names it.
 Another path is a 404, another method a 405 that names the right ones in `Allow`.
 """
 
@@ -188,7 +189,8 @@ class AutoSchema(SwaggerAutoSchema):
     def get_request_body_parameters(self, consumes: list[str]) -> list[openapi.Parameter]:
         parameters = super().get_request_body_parameters(consumes)
         for body in parameters:
-            body.schema.resolve(self.components).example = REQUEST_EXAMPLES[self.view.action]
+            schema = body.schema.resolve(self.components)
+            schema.example, schema.additional_properties = REQUEST_EXAMPLES[self.view.action], False
             # A PATCH without a body is allowed, and changes nothing.
             body.required = self.view.action != "partial_update"
         return [*parameters, *([IDEMPOTENCY_KEY] if self.view.action == "create" else []), REQUEST_ID]

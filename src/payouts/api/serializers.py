@@ -7,10 +7,10 @@ from rest_framework import serializers
 
 from payouts.machine import MONEY
 from payouts.models import RESULT, TEXT_MAX_LENGTH, TIMES, Payout, PayoutChange
-from runtime.rest import BuiltOnce, PlainDecimalField, PlainIntegerField, PlainTextField, UTCField
+from runtime.rest import BuiltOnce, PlainDecimalField, PlainIntegerField, PlainTextField, Strict, UTCField
 
 
-class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
+class PayoutSerializer(BuiltOnce, Strict, serializers.ModelSerializer[Payout]):
     serializer_field_mapping = serializers.ModelSerializer.serializer_field_mapping | {
         models.DecimalField: PlainDecimalField,
         models.BigIntegerField: PlainIntegerField,
@@ -24,6 +24,10 @@ class PayoutSerializer(BuiltOnce, serializers.ModelSerializer[Payout]):
         read_only_fields: tuple[str, ...] = RESULT
         # REST framework looks for unique constraints at each request; PostgreSQL checks ours.
         validators: tuple[Any, ...] = ()
+
+
+class PayoutPostSerializer(PayoutSerializer):
+    """What the document shows as the body of a POST."""
 
 
 class PayoutPutSerializer(PayoutSerializer):

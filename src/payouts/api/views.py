@@ -14,7 +14,13 @@ from rest_framework.viewsets import ModelViewSet
 from payouts import machine
 from payouts.api.filters import PayoutQuery
 from payouts.api.pagination import PayoutPagination
-from payouts.api.serializers import ChangeSerializer, PayoutPatchSerializer, PayoutPutSerializer, PayoutSerializer
+from payouts.api.serializers import (
+    ChangeSerializer,
+    PayoutPatchSerializer,
+    PayoutPostSerializer,
+    PayoutPutSerializer,
+    PayoutSerializer,
+)
 from payouts.bell import announce
 from payouts.gateways import unpayable
 from payouts.machine import PAID_OR_REFUSED, Status
@@ -27,6 +33,9 @@ from runtime.rest import ApiError, Negotiation
 # What staff need here. The API shows whole card numbers, and it settles. The admin asks for the same permissions.
 TO_READ = ("payouts.view_payout", "payouts.view_card_numbers")
 TO_CHANGE = (*TO_READ, "payouts.change_payout", "payouts.settle_payout")
+PAGE = {"cursor", "page", "page_size"}
+# A filter that is misspelt would be no filter.
+QUERY_PARAMETERS = {"list": {*PayoutQuery().fields, *PAGE}, "history": PAGE}
 IDEMPOTENCY_KEY = re.compile(f"[ -~]{{1,{IDEMPOTENCY_KEY_MAX_LENGTH}}}")
 
 
@@ -98,9 +107,17 @@ class PayoutViewSet(ModelViewSet[Payout]):
             # Django would read a body without a length as an empty one.
             raise ApiError(411, _("Content-Length is required."))
         super().initial(request, *args, **kwargs)
+        names = request.query_params.keys() - QUERY_PARAMETERS.get(self.action, set()) - {""}
+        # A method that is not allowed has no action.
+        if names and self.action:
+            raise exceptions.ValidationError({name: [_("There is no such parameter.")] for name in sorted(names)})
 
     def get_serializer_class(self) -> type[BaseSerializer[Payout]]:
-        by_action = {"update": PayoutPutSerializer, "partial_update": PayoutPatchSerializer}
+        by_action = {
+            "create": PayoutPostSerializer,
+            "update": PayoutPutSerializer,
+            "partial_update": PayoutPatchSerializer,
+        }
         return by_action.get(self.action) or super().get_serializer_class()
 
     def filter_queryset(self, queryset: Any) -> Any:
@@ -113,7 +130,7 @@ class PayoutViewSet(ModelViewSet[Payout]):
         if key is not None and not IDEMPOTENCY_KEY.fullmatch(key):
             error = _("1 to {limit} printable ASCII characters.").format(limit=IDEMPOTENCY_KEY_MAX_LENGTH)
             raise exceptions.ValidationError({"Idempotency-Key": [error]})
-        serializer = PayoutSerializer(data=request.data)
+        serializer = PayoutPostSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         fields = {"user_id": None, "comment": "", **serializer.validated_data}
         caller = request.user.get_username()
@@ -146,8 +163,9 @@ class PayoutViewSet(ModelViewSet[Payout]):
 
     def update(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         # PATCH comes here, too: REST framework's `partial_update` calls it.
-        change = self.get_serializer(data=request.data)
+        change: Any = self.get_serializer(data=request.data)
         change.is_valid(raise_exception=True)
+        self.refuse_changes(kwargs["pk"], {name for name in change.fields if change.fields[name].read_only})
         fields = dict(change.validated_data)
         if not fields.keys() - {"reason", "attempt"}:
             # These alone change nothing.
@@ -162,6 +180,17 @@ class PayoutViewSet(ModelViewSet[Payout]):
         if fields.get("status") == Status.NEW:
             announce(payout)
         return Response(PayoutSerializer(payout).data)
+
+    def refuse_changes(self, pk: UUID, read_only: set[str]) -> None:
+        """Of what cannot be changed, a caller may send back what it was shown."""
+        data: Any = self.request.data
+        sent = read_only & data.keys()
+        payout = Payout.objects.live().filter(pk=pk).first() if sent else None
+        if payout:
+            shown = PayoutSerializer(payout).data
+            error = _("It cannot be changed, and is not what you have sent.")
+            if errors := {name: [error] for name in sorted(sent) if data[name] != shown[name]}:
+                raise exceptions.ValidationError(errors)
 
     def refuse_unpayable(self, pk: UUID, fields: dict[str, Any]) -> None:
         """What is not changed of currency and recipient is read from the row."""

@@ -75,7 +75,7 @@ def test_the_generator_warns_of_nothing(generated):
 
 
 def test_the_generated_client_sends_a_payout_once(client, payouts_api):
-    request = client.Payout(**REQUEST, user_id=7, comment="by a generated client")
+    request = client.PayoutPost(**REQUEST, user_id=7, comment="by a generated client")
     payout = payouts_api.payouts_create(request, idempotency_key="generated-1")
     again = payouts_api.payouts_create_with_http_info(request, idempotency_key="generated-1")
     assert (again.status_code, again.data.id) == (200, payout.id)
@@ -84,7 +84,7 @@ def test_the_generated_client_sends_a_payout_once(client, payouts_api):
 
 
 def test_the_generated_client_lists_page_by_page(client, payouts_api):
-    payouts = [payouts_api.payouts_create(client.Payout(**REQUEST, user_id=2**40)).id for _number in range(3)]
+    payouts = [payouts_api.payouts_create(client.PayoutPost(**REQUEST, user_id=2**40)).id for _number in range(3)]
     page = payouts_api.payouts_list(user_id=2**40, page_size=2, ordering="created_at")
     cursor = page.next.split("cursor=")[1].split("&")[0].replace("%3A", ":")
     rest = payouts_api.payouts_list(user_id=2**40, page_size=2, ordering="created_at", cursor=cursor)
@@ -92,7 +92,7 @@ def test_the_generated_client_lists_page_by_page(client, payouts_api):
 
 
 def test_the_generated_client_changes_and_deletes(client, payouts_api, service):
-    payout = payouts_api.payouts_create(client.Payout(**REQUEST))
+    payout = payouts_api.payouts_create(client.PayoutPost(**REQUEST))
     service.wait_for({"id": payout.id}, "COMPLETED")
     assert payouts_api.payouts_partial_update(payout.id, data=client.PayoutPatch(comment="seen")).comment == "seen"
     with pytest.raises(client.exceptions.ConflictException) as conflict:

@@ -83,11 +83,12 @@ def traced_service(migrated_database, collector):
 def test_one_trace_leads_from_the_post_to_the_gateway(traced_service, collector):
     request = {"amount": "1", "currency": "USD", "recipient_details": {"number": CARD}}
     query = (
-        f"number={CARD}&number={'+'.join(CARD_GROUPS)}&number={'%20'.join(CARD_GROUPS)}&number={'-'.join(CARD_GROUPS)}"
+        f"search={CARD}&search={'+'.join(CARD_GROUPS)}&search={'%20'.join(CARD_GROUPS)}&search={'-'.join(CARD_GROUPS)}"
     )
     # 48 bytes long: protobuf writes this length as the character 0, directly before the digits of the text.
     agent = "20261128012233 payroll".ljust(48, ".")
-    call("POST", f"{traced_service.payouts}?{query}", request, **{"X-Request-ID": "traced", "User-Agent": agent})
+    assert call("GET", f"{traced_service.payouts}?{query}", **{"User-Agent": agent}).status == 200
+    call("POST", traced_service.payouts, request, **{"X-Request-ID": "traced", "User-Agent": agent})
     path = ("POST api/v1/payouts/", "apply_async/payouts.process", "run/payouts.process", "gateway")
     wait_until(lambda: path in collector.traces())
     service, attributes = collector.traces()[path[:1]]
@@ -106,9 +107,10 @@ def test_errors_are_reported_without_card_numbers(traced_service, collector):
     for operation in ("INSERT", "UPDATE"):
         call(
             "POST",
-            f"{traced_service.payouts}?number={'+'.join(CARD_GROUPS)}",
+            traced_service.payouts,
             failing | {"comment": operation},
             Authorization="Bearer known",
+            Referer=f"https://shop.example.com/?number={'+'.join(CARD_GROUPS)}",
         )
     of_api, of_worker = wait_until(lambda: len(errors := collector.errors()) == 2 and errors)
     assert b"/api/v1/payouts/" in of_api
