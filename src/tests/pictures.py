@@ -64,7 +64,7 @@ class Caller:
 
     def __init__(self, service: Service, account: str) -> None:
         self.url = service.payouts
-        self.token = service.manage("create_token", "production", "--user", account).stdout.strip()
+        self.token = service.manage("create_token", "production", "--user", account, "--new-account").stdout.strip()
 
     def call(self, method: str, url: str, body: Any = None) -> Any:
         answer = call(method, url, body, Authorization=f"Token {self.token}")

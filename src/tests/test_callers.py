@@ -382,18 +382,53 @@ def test_wrong_tokens_do_not_lock_out_right_tokens_of_the_same_address():
 
 
 def test_create_token_prints_a_token_of_a_new_account(capsys):
-    call_command("create_token", "first", user="billing")
-    assert token_client(capsys.readouterr().out.strip()).get(URL).status_code == 200
+    call_command("create_token", "first", "--new-account", user="billing")
+    printed = capsys.readouterr()
+    assert printed.err == "The token first of the account billing, shown only now:\n"
+    assert token_client(printed.out.strip()).get(URL).status_code == 200
     assert not User.objects.get(username="billing").has_usable_password()
-    for user in ("another", "billing", "bi\uff4cling"):
+    for user in ("billing", "bi\uff4cling"):
         call_command("create_token", "second", user=user)
     assert Token.objects.filter(user__username="billing").count() == 3
+
+
+@pytest.mark.parametrize(
+    ("user", "options", "message"),
+    [
+        ("biling", [], "There is no account biling. To make it, add --new-account."),
+        ("bi\uff4cling", ["--new-account"], "There is an account .* already. To use it, leave out --new-account."),
+    ],
+)
+def test_create_token_makes_no_account_by_mistake(user, options, message):
+    make_account("billing")
+    with pytest.raises(CommandError, match=message):
+        call_command("create_token", "first", *options, user=user)
+    assert (User.objects.count(), Token.objects.count()) == (1, 0)
 
 
 @pytest.mark.parametrize(("name", "user"), [("n" * 101, "billing"), ("n", "u" * 151), ("n", ""), ("n\0", "billing")])
 def test_create_token_refuses_a_name_that_cannot_be_stored(name, user):
     with pytest.raises(CommandError, match="No such name"):
-        call_command("create_token", name, user=user)
+        call_command("create_token", name, "--new-account", user=user)
+    assert not User.objects.exists()
+
+
+def test_the_commands_list_the_tokens_and_revoke_one(capsys):
+    used, other = make_token(), make_token("billing")
+    client = token_client(used)
+    client.get(URL)
+    call_command("list_tokens")
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[1] for line in lines] == ["billing", "shop"]
+    assert (lines[0][4], lines[1][4][:5]) == ("never used", "used ")
+    assert not [secret for secret in (used, other) if secret in str(lines)]
+    call_command("revoke_token", lines[1][0])
+    assert capsys.readouterr().out == f"Revoked: the token {lines[1][2]} of the account shop.\n"
+    time.sleep(REVOKED_WITHIN_SECONDS)
+    assert client.get(URL).status_code == 401
+    assert token_client(other).get(URL).status_code == 200
+    with pytest.raises(CommandError, match="There is no token"):
+        call_command("revoke_token", lines[1][0])
 
 
 def test_the_back_office_makes_a_token_shows_it_once_and_revokes_it(admin_client):

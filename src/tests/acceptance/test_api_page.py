@@ -28,7 +28,7 @@ def shell(migrated_database):
     with deployment(migrated_database, API_AUTH="required") as service:
         service.start_api()
         service.start_worker()
-        token = service.manage("create_token", "november", "--user", "payroll").stdout.strip()
+        token = service.manage("create_token", "november", "--user", "payroll", "--new-account").stdout.strip()
         yield {**os.environ, "API": service.payouts, "AUTH": f"Authorization: Token {token}", "ID": ""}
 
 

@@ -119,7 +119,7 @@ def authorize(page, **fields):
 
 
 def test_swagger_authorizes_by_token(page, closed_service):
-    token = manage(closed_service, "create_token", "browser", "--user", "shop")
+    token = manage(closed_service, "create_token", "browser", "--user", "shop", "--new-account")
     page.goto(f"{closed_service.base}/swagger/")
     authorize(page, Value=f"Token {token}")
     assert callers(closed_service, try_out(page)) == [("shop", "shop")]

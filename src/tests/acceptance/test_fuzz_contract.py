@@ -27,7 +27,7 @@ def closed_service(migrated_database):
 
 @pytest.fixture(scope="module")
 def token(closed_service):
-    command = [ROOT / "src/manage.py", "create_token", "fuzz", "--user", "fuzz"]
+    command = [ROOT / "src/manage.py", "create_token", "fuzz", "--user", "fuzz", "--new-account"]
     run = subprocess.run(command, env=closed_service.environment, check=True, capture_output=True, text=True)
     return run.stdout.strip()
 
