@@ -198,6 +198,17 @@ def test_what_follows_an_error_that_was_not_believed_does_not_undo_the_payment(p
     assert len(provider.ledger.entries) == 1
 
 
+def test_what_libcurl_sends_again_may_have_been_executed(provider):
+    """The kept connection is closed without an answer. libcurl itself sends the request once more, on another one."""
+    pay()
+    provider.set(moods=["drop"])
+    provider.slips = [yookassa.ERRORS["too many"], lambda: provider.set(moods=["ok"])]
+    payout = pay()
+    assert [entry.posts for entry in provider.ledger.entries] == [1, 2]
+    assert (payout.status, payout.note) == (Status.PROCESSING, "too_many_requests: Too many requests.")
+    assert payout.asked_at
+
+
 def test_a_token_that_was_used_up_by_a_lost_payment_is_no_refusal(provider):
     details = {"type": "token", "token": "pt-1"}
     provider.set(moods=["drop"])

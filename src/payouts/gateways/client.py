@@ -102,6 +102,9 @@ class Client(threading.local):
             is_unsent = kept is not curl and nothing_left(curl, error.args[0])
             note = f"curl error {error.args[0]}: {error.args[1]}"
             raise CallError(absent(note) if body is not None and is_unsent else unknown(note)) from error
+        if body is not None and kept is curl and curl.getinfo(pycurl.NUM_CONNECTS):
+            # The kept connection was closed, and libcurl has sent it once more on another one.
+            payout.was_doubted = True
         return Reply(curl.getinfo(pycurl.RESPONSE_CODE), read_object(answer) or {})
 
     def read(self, payout: Payout, fields: dict[str, Any], doubt: str) -> Answer:
